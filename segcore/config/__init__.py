@@ -1,0 +1,1 @@
+"""Run configuration: one YAML file per run, checked before anything else happens."""

@@ -1,0 +1,1 @@
+"""Images, masks, COCO files, roles and the demo data. No torch."""

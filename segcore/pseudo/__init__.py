@@ -1,0 +1,1 @@
+"""From raw predictions to thresholds, filtered masks and COCO pseudo-annotations."""

@@ -1,0 +1,1 @@
+"""The steps of a run: what goes into each key, and how each is built and published."""

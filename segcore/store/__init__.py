@@ -1,0 +1,1 @@
+"""Run files: keys, manifests, atomic publishing, locks, quarantine."""

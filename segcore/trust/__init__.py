@@ -1,0 +1,1 @@
+"""Metrics, the gate, lineage and the decisions of the loop: pure functions."""
