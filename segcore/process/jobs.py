@@ -1,0 +1,160 @@
+"""Job files: what the training and prediction child programs are told, as JSON. No torch here.
+
+``python -m segcore.nn.train_process JOB.json`` reads a TrainJob, ``python -m segcore.nn.predict_process JOB.json``
+a PredictJob. The lines that both programs write are described at the top of their modules.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from segcore.config.schema import LabelConfig, TrainConfig
+from segcore.errors import StepError
+
+FORMAT = 1
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The network of a training.
+
+    Exactly one of preset (segcore/nn/presets.py) and config (absolute path of an mmsegmentation config file) is given.
+    weights: "imagenet" (the preset's own backbone weights), an absolute path, or None for random values.
+    class_names, palette: one per class id; palette is RGB 0..255.
+    """
+
+    preset: str | None
+    config: str | None
+    weights: str | None
+    head_channels: int
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image. path: absolute. image_id: also the id of its label map."""
+
+    image_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One student.
+
+    iterations: length of this training (train.iterations and train.round_iterations are not looked at).
+    ground_truth_maps, pseudo_maps: absolute paths of LabelMaps files; pseudo_maps is None in round 0.
+    init_weights: absolute path of a whole-model checkpoint to start from; None: model.weights only.
+    resume_dir: absolute; lives across attempts and holds checkpoints and progress.jsonl.
+    out_dir: absolute, existing; gets model.pth, model_config.py and logs/.
+    """
+
+    model: ModelSpec
+    train: TrainConfig
+    iterations: int
+    seed: int
+    ground_truth: tuple[Sample, ...]
+    ground_truth_maps: str
+    pseudo: tuple[Sample, ...]
+    pseudo_maps: str | None
+    init_weights: str | None
+    resume_dir: str
+    out_dir: str
+    device: str = "auto"
+    log_every: int = 50
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """A model, its views, and how to run them; images follow on standard input.
+
+    checkpoint, config: absolute paths; config is any mmsegmentation config file (model_config.py of a training).
+    label: sizes, flip, precision and resize path of the views; sharding fields are not looked at.
+    batch_megapixels: most pixels of one forward pass, in millions; memory only, no influence on which views are run.
+    num_threads: decoding threads; None: as many as CPU cores, at most 4.
+    """
+
+    checkpoint: str
+    config: str
+    num_classes: int
+    label: LabelConfig
+    device: str = "auto"
+    max_megapixels: float = 200.0
+    batch_megapixels: float = 4.0
+    num_threads: int | None = None
+
+
+@dataclass(frozen=True)
+class PredictImage:
+    """One image to predict. small_size: (height, width) of the extra label map for a submission, or None."""
+
+    image_id: str
+    path: str
+    small_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """One line on the standard input of the prediction program: images in order, and the file to write."""
+
+    images: tuple[PredictImage, ...]
+    out: str
+
+
+def write_train_job(path: Path, job: TrainJob) -> None:
+    """Write job as JSON."""
+    path.write_text(json.dumps({"format": FORMAT, **_TRAIN.dump_python(job, mode="json")}, indent=1))
+
+
+def read_train_job(path: Path) -> TrainJob:
+    """Read a TrainJob; raise StepError if the file is not one."""
+    return _read(path, _TRAIN, "TrainJob")
+
+
+def write_predict_job(path: Path, job: PredictJob) -> None:
+    """Write job as JSON."""
+    path.write_text(json.dumps({"format": FORMAT, **_PREDICT.dump_python(job, mode="json")}, indent=1))
+
+
+def read_predict_job(path: Path) -> PredictJob:
+    """Read a PredictJob; raise StepError if the file is not one."""
+    return _read(path, _PREDICT, "PredictJob")
+
+
+def request_line(request: PredictRequest) -> str:
+    """Return request as one line of JSON, newline included."""
+    return json.dumps(_REQUEST.dump_python(request, mode="json")) + "\n"
+
+
+def parse_request(line: str) -> PredictRequest:
+    """Return the request on a line; raise StepError if it is not one."""
+    try:
+        return _REQUEST.validate_json(line)
+    except ValidationError as error:
+        raise StepError(f"a prediction request must have images and out, got {line[:200]!r}: {error}") from None
+
+
+def _read(path: Path, adapter: TypeAdapter[Job], kind: str) -> Job:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StepError(f"job file {path} must be readable JSON: {error}") from None
+    if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+        raise StepError(f"job file {path} must have format {FORMAT}; it was written by another version of segloop")
+    try:
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        raise StepError(f"job file {path} is not a {kind}: {error}") from None
+
+
+_TRAIN: TypeAdapter[TrainJob] = TypeAdapter(TrainJob)
+_PREDICT: TypeAdapter[PredictJob] = TypeAdapter(PredictJob)
+_REQUEST: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
