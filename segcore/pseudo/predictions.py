@@ -1,0 +1,187 @@
+"""Raw predictions of a teacher, one zstd Parquet file a shard, written and read as a stream.
+
+Uncalibrated and unfiltered on purpose: thresholds can be changed and applied again without the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from segcore.errors import DataError
+
+IMAGES_PER_ROW_GROUP = 8
+BYTES_PER_ROW_GROUP = 64 << 20  # large images come in smaller groups, so that memory stays flat
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("label_map", pa.binary(), nullable=False),
+        pa.field("confidence", pa.binary(), nullable=False),
+        pa.field("small_label_map", pa.binary()),
+        pa.field("small_height", pa.int32()),
+        pa.field("small_width", pa.int32()),
+    ],
+    metadata={"segloop.format": "predictions/1"},
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a teacher says of one image.
+
+    label_map: (H, W) uint8 class ids. confidence: (H, W) uint8 levels (segcore/pseudo/confidence.py).
+    small_label_map: (h, w) uint8 class ids at submission size, from probabilities averaged to that size; None if the
+    image is in no submission.
+    """
+
+    image_id: str
+    label_map: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    small_label_map: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_map.shape != self.confidence.shape or self.label_map.ndim != 2:
+            raise DataError(
+                f"{self.image_id}: label_map and confidence must be one (H, W), "
+                f"got {self.label_map.shape} and {self.confidence.shape}"
+            )
+        arrays = {"label_map": self.label_map, "confidence": self.confidence, "small_label_map": self.small_label_map}
+        for name, array in arrays.items():
+            if array is not None and (array.dtype != np.uint8 or array.ndim != 2):
+                raise DataError(f"{self.image_id}: {name} must be 2-D uint8, got {array.ndim}-D {array.dtype}")
+
+
+class PredictionWriter:
+    """Write predictions one after the other; `with PredictionWriter(path) as writer: writer.write(prediction)`.
+
+    An exception inside the block removes the unfinished file. Equal predictions in equal order give equal bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        self._num_bytes = 0
+        self._parquet = pq.ParquetWriter(
+            path, SCHEMA, compression="zstd", compression_level=3, use_dictionary=False, write_statistics=["image_id"]
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._parquet.close()
+        if kind is not None:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, prediction: Prediction) -> None:
+        """Append one prediction; the caller keeps image ids unique."""
+        row = row_of(prediction)
+        self._rows.append(row)
+        self._num_bytes += 2 * len(row["label_map"])
+        if len(self._rows) >= IMAGES_PER_ROW_GROUP or self._num_bytes >= BYTES_PER_ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._parquet.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._rows, self._num_bytes = [], 0
+
+
+def row_of(prediction: Prediction) -> dict[str, Any]:
+    """Return the Parquet row of a prediction."""
+    height, width = prediction.label_map.shape
+    small = prediction.small_label_map
+    return {
+        "image_id": prediction.image_id,
+        "height": height,
+        "width": width,
+        "label_map": prediction.label_map.tobytes(),
+        "confidence": prediction.confidence.tobytes(),
+        "small_label_map": None if small is None else small.tobytes(),
+        "small_height": None if small is None else small.shape[0],
+        "small_width": None if small is None else small.shape[1],
+    }
+
+
+def read_predictions(path: Path, image_ids: Collection[str] | None = None) -> Iterator[Prediction]:
+    """Yield the predictions of a file in the order they were written, all or those of image_ids.
+
+    One row group is in memory at a time. The arrays are read-only. A damaged file raises DataError.
+    """
+    wanted = None if image_ids is None else frozenset(image_ids)
+    with open_predictions(path) as parquet:
+        for group in range(parquet.num_row_groups):
+            if wanted is not None and wanted.isdisjoint(group_ids(parquet, group)):
+                continue
+            for row in range((table := read_group(parquet, group, path)).num_rows):
+                prediction = prediction_of(table, row, path)
+                if wanted is None or prediction.image_id in wanted:
+                    yield prediction
+
+
+def read_image_ids(path: Path) -> tuple[str, ...]:
+    """Return the image ids of a predictions file without reading its maps."""
+    with open_predictions(path) as parquet:
+        return tuple(name for group in range(parquet.num_row_groups) for name in group_ids(parquet, group))
+
+
+def open_predictions(path: Path) -> Any:
+    """Open a predictions file, refusing anything else."""
+    try:
+        parquet = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: must be a readable predictions file: {error}; label its shard again") from error
+    if parquet.schema_arrow.remove_metadata() != SCHEMA.remove_metadata():
+        parquet.close()
+        raise DataError(f"{path}: must have the columns {SCHEMA.names}, got {parquet.schema_arrow.names}")
+    return parquet
+
+
+def group_ids(parquet: Any, group: int) -> list[str]:
+    """Return the image ids of one row group."""
+    ids: list[str] = parquet.read_row_group(group, columns=["image_id"])["image_id"].to_pylist()
+    return ids
+
+
+def read_group(parquet: Any, group: int, path: Path) -> Any:
+    """Return one row group as a table."""
+    try:
+        return parquet.read_row_group(group).combine_chunks()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: row group {group} is damaged: {error}; label its shard again") from error
+
+
+def prediction_of(table: Any, row: int, path: Path) -> Prediction:
+    """Return one row of a table as a Prediction whose arrays share the table's memory."""
+    image_id = table["image_id"][row].as_py()
+    shape = (table["height"][row].as_py(), table["width"][row].as_py())
+    small = None
+    if table["small_label_map"][row].is_valid:
+        small_shape = (table["small_height"][row].as_py(), table["small_width"][row].as_py())
+        small = map_of(table["small_label_map"][row], small_shape, f"{path}: {image_id}")
+    label_map = map_of(table["label_map"][row], shape, f"{path}: {image_id}")
+    return Prediction(image_id, label_map, map_of(table["confidence"][row], shape, f"{path}: {image_id}"), small)
+
+
+def map_of(cell: Any, shape: tuple[int, int], what: str) -> NDArray[np.uint8]:
+    """Return a binary cell as (H, W) uint8, read-only."""
+    flat = np.frombuffer(cell.as_buffer(), dtype=np.uint8)
+    if flat.size != shape[0] * shape[1]:
+        raise DataError(f"{what}: a map of {shape[0]} x {shape[1]} px must have as many bytes, got {flat.size}")
+    flat.flags.writeable = False  # the memory belongs to the table
+    return flat.reshape(shape)
