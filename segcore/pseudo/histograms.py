@@ -1,0 +1,141 @@
+"""Histograms of confidence levels: all that thresholds and calibration need of the predictions.
+
+For the pool, pixels by predicted class and level. For calib images, which have truth, the same by image, with the
+number of correct pixels beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from segcore.errors import DataError
+from segcore.pseudo.confidence import NUM_LEVELS
+from segcore.pseudo.predictions import Prediction, read_predictions
+from segcore.records import IGNORE_INDEX
+
+CALIB_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("class_id", pa.uint8()),
+        pa.field("level", pa.uint8()),
+        pa.field("count", pa.int64()),
+        pa.field("correct", pa.int64()),
+    ],
+    metadata={"segloop.format": "calib_histogram/1"},
+)
+
+
+class TruthMaps(Protocol):
+    """Ground truth by image id: (H, W) uint8, 255 = ignore (segcore/data/label_maps.py)."""
+
+    def __getitem__(self, image_id: str, /) -> NDArray[np.uint8]: ...
+
+
+def cells(prediction: Prediction, num_classes: int) -> NDArray[np.intp]:
+    """Return class_id * 256 + level of every pixel, flat; a class id beyond num_classes raises DataError."""
+    if prediction.label_map.size and prediction.label_map.max() >= num_classes:
+        raise DataError(
+            f"{prediction.image_id}: predicted class ids must be under {num_classes}, "
+            f"got {prediction.label_map.max()}; the predictions are of another class list: label again"
+        )
+    return prediction.label_map.ravel().astype(np.intp) * NUM_LEVELS + prediction.confidence.ravel()
+
+
+def histogram_of(prediction: Prediction, num_classes: int) -> NDArray[np.int64]:
+    """Return the pixels of one image by predicted class and level: (C, 256) int64."""
+    counts = np.bincount(cells(prediction, num_classes), minlength=num_classes * NUM_LEVELS)
+    return counts.astype(np.int64).reshape(num_classes, NUM_LEVELS)
+
+
+def pool_histogram(
+    paths: Iterable[Path], num_classes: int, image_ids: Collection[str] | None = None
+) -> NDArray[np.int64]:
+    """Return the pixels of prediction files by predicted class and level: (C, 256) int64.
+
+    image_ids: only these; None takes all. Histograms of disjoint files add up.
+    """
+    total = np.zeros((num_classes, NUM_LEVELS), np.int64)
+    for path in paths:
+        for prediction in read_predictions(path, image_ids):
+            total += histogram_of(prediction, num_classes)
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class CalibHistogram:
+    """Pixels of calib images by image, predicted class and level; cells without pixels are left out.
+
+    image_ids: N names. image_index, class_id, level, count, correct: (K,) integers, one per non-empty cell;
+    image_index points into image_ids. correct <= count; pixels whose truth is ignore are not counted.
+    """
+
+    image_ids: tuple[str, ...]
+    image_index: NDArray[np.int64]
+    class_id: NDArray[np.int64]
+    level: NDArray[np.int64]
+    count: NDArray[np.int64]
+    correct: NDArray[np.int64]
+
+    def pooled(self, num_classes: int) -> NDArray[np.int64]:
+        """Return (C, 256, 2) int64: pixels and correct pixels over all images."""
+        total = np.zeros((num_classes * NUM_LEVELS, 2), np.int64)
+        cell = self.class_id * NUM_LEVELS + self.level
+        np.add.at(total, cell, np.stack([self.count, self.correct], axis=1))
+        return total.reshape(num_classes, NUM_LEVELS, 2)
+
+
+def calib_cells(prediction: Prediction, truth: NDArray[np.uint8], num_classes: int) -> Mapping[str, NDArray[np.int64]]:
+    """Return class_id, level, count and correct of the non-empty cells of one image.
+
+    truth: (H, W) uint8, 255 = ignore.
+    """
+    if truth.shape != prediction.label_map.shape:
+        raise DataError(
+            f"{prediction.image_id}: prediction is {prediction.label_map.shape} (H, W), truth {truth.shape}; "
+            "they must be equal: index the data and label again"
+        )
+    scored = truth.ravel() != IGNORE_INDEX
+    cell = cells(prediction, num_classes)[scored]
+    hits = cell[(truth == prediction.label_map).ravel()[scored]]
+    count = np.bincount(cell, minlength=num_classes * NUM_LEVELS)
+    correct = np.bincount(hits, minlength=num_classes * NUM_LEVELS)
+    filled = np.flatnonzero(count)
+    return {
+        "class_id": filled // NUM_LEVELS,
+        "level": filled % NUM_LEVELS,
+        "count": count[filled],
+        "correct": correct[filled],
+    }
+
+
+def write_calib_histogram(path: Path, predictions: Iterable[Prediction], truth: TruthMaps, num_classes: int) -> int:
+    """Write the calib histogram of predictions to a Parquet file; return the number of images."""
+    num_images = 0
+    with pq.ParquetWriter(path, CALIB_SCHEMA, compression="zstd") as writer:
+        for prediction in predictions:
+            columns: dict[str, Any] = dict(calib_cells(prediction, truth[prediction.image_id], num_classes))
+            names = pa.array([prediction.image_id] * len(columns["level"]), pa.string()).dictionary_encode()
+            arrays = [names, *(columns[field] for field in CALIB_SCHEMA.names[1:])]
+            arrays = [pa.array(array).cast(field.type) for array, field in zip(arrays, CALIB_SCHEMA, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=CALIB_SCHEMA))
+            num_images += 1
+    return num_images
+
+
+def read_calib_histogram(path: Path) -> CalibHistogram:
+    """Read what write_calib_histogram wrote; images without a scored pixel are not in it."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: must be a readable calib histogram: {error}; calibrate again") from error
+    image_ids, image_index = np.unique(table["image_id"].to_numpy(), return_inverse=True)
+    columns = [table[name].to_numpy().astype(np.int64) for name in CALIB_SCHEMA.names[1:]]
+    return CalibHistogram(tuple(image_ids.tolist()), image_index.astype(np.int64), *columns)
