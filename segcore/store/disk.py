@@ -22,5 +22,5 @@ def require_free_space(path: Path, min_free_gb: float) -> None:
     if found < min_free_gb:
         raise StepError(
             f"{path} must have {min_free_gb:g} GB free before a round starts (runtime.min_free_gb), "
-            f"and has {found:.2f} GB; make room, e.g. with `segloop gc`, and start the run again: finished steps are reused"
+            f"and has {found:.2f} GB; make room and start the run again: finished steps are reused"
         )
