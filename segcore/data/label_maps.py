@@ -1,0 +1,110 @@
+"""Label maps of many images in one Arrow file: written as a stream, read at random by image id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from segcore.errors import DataError
+
+SCHEMA = pa.schema([("image_id", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("png", pa.binary())])
+BATCH_IMAGES = 32  # label maps held in memory while writing
+PNG_LEVEL = 3  # label maps are flat: higher levels cost time and win little
+
+
+def encode_png(label_map: NDArray[np.uint8]) -> bytes:
+    """Return `label_map`, (H, W) uint8, as the bytes of a single-channel PNG; lossless."""
+    if label_map.ndim != 2 or label_map.dtype != np.uint8 or label_map.size == 0:
+        raise DataError(f"a label map must be a non-empty (H, W) uint8 array, got {label_map.shape} {label_map.dtype}")
+    done, data = cv2.imencode(".png", np.ascontiguousarray(label_map), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    if not done:
+        raise DataError(f"OpenCV could not encode a label map of {label_map.shape} as PNG")
+    return bytes(data.tobytes())
+
+
+def write_label_maps(path: Path, items: Iterable[tuple[str, NDArray[np.uint8]]]) -> int:
+    """Write (image_id, (H, W) uint8 label map, 255 = ignore) pairs to `path` in their order; return how many.
+
+    Memory stays constant however many there are. Equal input gives equal bytes. A repeated image_id is an error.
+    """
+    seen: set[str] = set()
+    rows = iter(items)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        while batch := list(islice(rows, BATCH_IMAGES)):
+            for image_id, _ in batch:
+                if image_id in seen:
+                    raise DataError(f"{path}: image ids must be unique, got {image_id!r} twice")
+                seen.add(image_id)
+            writer.write_batch(_record_batch(batch))
+    return len(seen)
+
+
+def _record_batch(batch: list[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
+    return pa.record_batch(
+        [
+            pa.array([image_id for image_id, _ in batch], pa.string()),
+            pa.array([label_map.shape[0] for _, label_map in batch], pa.int32()),
+            pa.array([label_map.shape[1] for _, label_map in batch], pa.int32()),
+            pa.array([encode_png(label_map) for _, label_map in batch], pa.binary()),
+        ],
+        schema=SCHEMA,
+    )
+
+
+class LabelMaps:
+    """A memory-mapped file of label maps; pickles by path, so data-loader workers may have a copy each."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`, which write_label_maps wrote; only the image ids are read."""
+        self.path = Path(path)
+        try:
+            self._file = pa.memory_map(str(self.path), "rb")
+            self._reader = pa.ipc.open_file(self._file)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{self.path}: expected a label map file (Arrow IPC), got: {error}") from error
+        if self._reader.schema != SCHEMA:
+            raise DataError(f"{self.path}: expected the columns {SCHEMA.names}, got {self._reader.schema.names}")
+        self._rows: dict[str, tuple[int, int]] = {}
+        for batch_index in range(self._reader.num_record_batches):
+            for row, image_id in enumerate(self._reader.get_batch(batch_index).column("image_id").to_pylist()):
+                self._rows[image_id] = (batch_index, row)
+
+    def __getitem__(self, image_id: str) -> NDArray[np.uint8]:
+        """Return the label map of `image_id`: (H, W) uint8, 255 = ignore."""
+        if image_id not in self._rows:
+            raise DataError(f"{self.path}: has no label map for image {image_id!r}")
+        batch_index, row = self._rows[image_id]
+        batch = self._reader.get_batch(batch_index)
+        data = np.frombuffer(batch.column("png")[row].as_buffer(), dtype=np.uint8)
+        label_map = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        expected = (batch.column("height")[row].as_py(), batch.column("width")[row].as_py())
+        if label_map is None or label_map.shape != expected:
+            raise DataError(f"{self.path}: the label map of {image_id!r} is damaged; delete the file to have it redone")
+        return np.asarray(label_map, dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __reduce__(self) -> tuple[type[LabelMaps], tuple[Path]]:
+        return (LabelMaps, (self.path,))
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the image ids in the order they were written."""
+        return tuple(self._rows)
+
+    def close(self) -> None:
+        """Unmap the file; no label map can be read afterwards."""
+        self._rows = {}
+        self._file.close()
