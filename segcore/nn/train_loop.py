@@ -1,0 +1,154 @@
+"""mmengine's iteration loop, made resumable to the bit on a CPU and stoppable between two iterations."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import LOOPS
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+
+from segcore.errors import StepError
+from segcore.nn.devices import Precision, autocast
+from segcore.nn.resume_files import ResumeFiles
+from segcore.nn.schedule import Schedule
+from segcore.nn.training_log import TrainingLog
+
+STOPPED = 143  # exit status of a program that SIGTERM ended
+
+
+class StopSignal:
+    """Whether SIGTERM or SIGINT has asked for the end."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def listen(self) -> None:
+        """Take the two signals from now on."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self.note)
+
+    def note(self, _signum: int, _frame: FrameType | None) -> None:
+        """Remember the request; the loop acts on it between two iterations."""
+        self.raised = True
+
+
+@dataclass(frozen=True)
+class LoopStart:
+    """Where a loop begins. seed: of the whole training. frozen: modules that stay in evaluation mode."""
+
+    iteration: int
+    seed: int
+    frozen: Sequence[nn.Module]
+
+
+@LOOPS.register_module()
+class SeededTrainLoop(IterBasedTrainLoop):
+    """Iterations start.iteration..max_iters-1, each seeded by its own number (dropout and the like).
+
+    The loader must begin at start.iteration.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Any, max_iters: int, start: LoopStart) -> None:
+        super().__init__(runner, dataloader, max_iters, val_interval=max_iters + 1)
+        self._iter = start.iteration
+        self.start = start
+
+    def run(self) -> nn.Module:
+        """Train to the end, or until a hook sets stop_training."""
+        self.runner.call_hook("before_train")
+        while self._iter < self._max_iters and not self.stop_training:
+            batch = next(self.dataloader_iterator)
+            self.runner.model.train()
+            for module in self.start.frozen:
+                module.eval()
+            torch.manual_seed(self.start.seed * 1_000_003 + self._iter)
+            self.run_iter(batch)
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+
+class LoadedRunner(Runner):
+    """A Runner whose model already holds its weights."""
+
+    def _init_model_weights(self) -> None:
+        """Leave the weights alone; the base class would draw them again."""
+
+
+class AutocastOptimWrapper(OptimWrapper):
+    """An OptimWrapper whose forward passes run in a given precision, on any device."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, precision: Precision, device: str, max_norm: float) -> None:
+        super().__init__(optimizer, clip_grad={"max_norm": max_norm})
+        self.precision = precision
+        self.device = device
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass under autocast."""
+        with super().optim_context(model), autocast(self.precision, self.device):
+            yield
+
+
+class ScheduleHook(Hook):
+    """Set every group's learning rate before each iteration."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, **_: Any) -> None:
+        """Set the rate of iteration batch_idx."""
+        factor = self.schedule.factor(batch_idx)
+        for group in runner.optim_wrapper.optimizer.param_groups:
+            group["lr"] = group["full_lr"] * factor
+
+
+class ProgressHook(Hook):
+    """Write loss, learning rate and remaining time every few iterations, and stop on a loss that is no number."""
+
+    def __init__(self, log: TrainingLog, every: int) -> None:
+        self.log = log
+        self.every = every
+        self.losses: list[torch.Tensor] = []
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict[str, Any], **_: Any) -> None:
+        """Note the loss; write a line when due."""
+        self.losses.append(outputs["loss"].detach())
+        iteration = batch_idx + 1
+        if iteration % self.every == 0 or iteration == runner.max_iters:
+            loss = float(torch.stack(self.losses).mean())
+            self.losses.clear()
+            if not math.isfinite(loss):
+                raise StepError(f"training: the loss is {loss} before iteration {iteration}; lower train.lr")
+            groups = runner.optim_wrapper.optimizer.param_groups
+            self.log.write(iteration, loss, max(group["lr"] for group in groups))
+
+
+class ResumeHook(Hook):
+    """Save a resume checkpoint every few iterations, at the end, and when asked to stop."""
+
+    priority = "LOWEST"
+
+    def __init__(self, files: ResumeFiles, every: int, stop: StopSignal) -> None:
+        self.files = files
+        self.every = every
+        self.stop = stop
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict[str, Any], **_: Any) -> None:
+        """Save when due."""
+        iteration = batch_idx + 1
+        if iteration % self.every == 0 or iteration == runner.max_iters or self.stop.raised:
+            if not bool(torch.isfinite(outputs["loss"])):
+                raise StepError(f"training: the loss is not finite at iteration {iteration}; lower train.lr")
+            self.files.save(iteration, runner.model.state_dict(), runner.optim_wrapper.optimizer.state_dict())
+        if self.stop.raised:
+            runner.train_loop.stop_training = True
