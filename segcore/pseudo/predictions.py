@@ -140,6 +140,18 @@ def read_image_ids(path: Path) -> tuple[str, ...]:
         return tuple(name for group in range(parquet.num_row_groups) for name in group_ids(parquet, group))
 
 
+def read_small_label_maps(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield image_id and (h, w) uint8 small label map of the images that have one; the large maps are not read."""
+    columns = ["image_id", "small_label_map", "small_height", "small_width"]
+    with open_predictions(path) as parquet:
+        for group in range(parquet.num_row_groups):
+            table = read_group(parquet, group, path, columns)
+            for row in range(table.num_rows):
+                small = small_map_of(table, row, path)
+                if small is not None:
+                    yield table["image_id"][row].as_py(), small
+
+
 def open_predictions(path: Path) -> Any:
     """Open a predictions file, refusing anything else."""
     try:
@@ -158,10 +170,10 @@ def group_ids(parquet: Any, group: int) -> list[str]:
     return ids
 
 
-def read_group(parquet: Any, group: int, path: Path) -> Any:
-    """Return one row group as a table."""
+def read_group(parquet: Any, group: int, path: Path, columns: list[str] | None = None) -> Any:
+    """Return one row group as a table, all columns or some."""
     try:
-        return parquet.read_row_group(group).combine_chunks()
+        return parquet.read_row_group(group, columns=columns).combine_chunks()
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: row group {group} is damaged: {error}; label its shard again") from error
 
@@ -170,12 +182,17 @@ def prediction_of(table: Any, row: int, path: Path) -> Prediction:
     """Return one row of a table as a Prediction whose arrays share the table's memory."""
     image_id = table["image_id"][row].as_py()
     shape = (table["height"][row].as_py(), table["width"][row].as_py())
-    small = None
-    if table["small_label_map"][row].is_valid:
-        small_shape = (table["small_height"][row].as_py(), table["small_width"][row].as_py())
-        small = map_of(table["small_label_map"][row], small_shape, f"{path}: {image_id}")
-    label_map = map_of(table["label_map"][row], shape, f"{path}: {image_id}")
-    return Prediction(image_id, label_map, map_of(table["confidence"][row], shape, f"{path}: {image_id}"), small)
+    label_map, confidence = (map_of(table[name][row], shape, f"{path}: {image_id}") for name in SCHEMA.names[3:5])
+    return Prediction(image_id, label_map, confidence, small_map_of(table, row, path))
+
+
+def small_map_of(table: Any, row: int, path: Path) -> NDArray[np.uint8] | None:
+    """Return the small label map of one row, None if it has none."""
+    cell = table["small_label_map"][row]
+    if not cell.is_valid:
+        return None
+    shape = (table["small_height"][row].as_py(), table["small_width"][row].as_py())
+    return map_of(cell, shape, f"{path}: {table['image_id'][row]}")
 
 
 def map_of(cell: Any, shape: tuple[int, int], what: str) -> NDArray[np.uint8]:
