@@ -105,8 +105,7 @@ def publish(run_dir: Path, step: Step, build: Build) -> Published:
     try:
         prepare(layout, step)
         manifest = fill(work, step, build)
-        work.rename(layout.step_dir(step))
-        sync_folder(work.parent)
+        reveal(work, layout.step_dir(step))
     except OSError as error:
         remove(work)
         raise StepError(
@@ -147,6 +146,16 @@ def fill(work: Path, step: Step, build: Build) -> Manifest:
     write_synced(work / MANIFEST, manifest_bytes(manifest))
     sync_folder(work)
     return manifest
+
+
+def reveal(work: Path, target: Path) -> None:
+    """Give a finished work folder its final name, durably; take the name back when that cannot be promised."""
+    work.rename(target)
+    try:
+        sync_folder(target.parent)
+    except OSError:
+        target.rename(work)
+        raise
 
 
 def remove(folder: Path) -> None:
