@@ -68,7 +68,7 @@ def read_memo(path: Path) -> dict[str, tuple[list[int], str]]:
     for line in lines:
         try:
             name, identity, sha256 = json.loads(line)
-        except ValueError:
+        except (ValueError, TypeError):
             continue
         if isinstance(name, str) and isinstance(identity, list) and isinstance(sha256, str):
             known[name] = (identity, sha256)

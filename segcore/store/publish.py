@@ -61,11 +61,21 @@ def find(run_dir: Path, step: Step) -> Published | None:
     Checked are the key, the sizes and the sha256 of every file but logs (remembered while size, times and inode stay
     the same). What fails is moved to quarantine/ with its reason. RunError when the disk cannot be read.
     """
+    return first_whole(run_dir, step, lambda folder, reason: set_aside(run_dir, folder, reason))
+
+
+def look(run_dir: Path, step: Step) -> Published | None:
+    """Return what find would, without moving anything: for plans and reports, which do not hold the run's lock."""
+    return first_whole(run_dir, step, lambda folder, reason: logger.info("%s would be set aside: %s", folder, reason))
+
+
+def first_whole(run_dir: Path, step: Step, on_broken: Callable[[Path, str], object]) -> Published | None:
+    """Return the first candidate that passes every check; on_broken is told of each that does not, and why."""
     for folder in candidate_folders(run_dir, step):
         try:
             manifest = verified_manifest(run_dir, folder, step.key)
         except StepError as error:
-            set_aside(run_dir, folder, str(error))
+            on_broken(folder, str(error))
             continue
         return Published(folder, step.kind, step.key, manifest.digest, manifest.value, reused=True)
     return None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from segcore.errors import RunError, StepError
 from segcore.records import StepOutput
 from segcore.store.layout import MANIFEST, RunLayout
-from segcore.store.publish import ensure, find, publish, published_candidates
+from segcore.store.publish import ensure, find, look, publish, published_candidates
 from segcore.store.steps import Step, difference
 
 STEP = Step("label", 1, "round_01/labels/shard_0000", {"weights": "abc", "views": {"sizes": (1, 2)}}, shared=True)
@@ -132,6 +132,17 @@ def test_any_flipped_bit_of_the_manifest_is_found_or_does_no_harm(tmp_path_facto
     except RunError:  # the flipped bit was in the format number
         return
     assert found is None or (found.digest, found.value, found.key) == (before.digest, before.value, before.key)
+
+
+def test_looking_moves_nothing(run_dir):
+    published = ensure(run_dir, STEP, Builder())
+    found = look(run_dir, STEP)
+    assert found is not None
+    assert (found.digest, found.reused) == (published.digest, True)
+    (published.path / "a.bin").unlink()
+    assert look(run_dir, STEP) is None
+    assert published.path.exists()
+    assert reasons(run_dir) == []
 
 
 def test_several_broken_results_are_kept_apart_in_quarantine(run_dir):

@@ -1,0 +1,74 @@
+import json
+import os
+import shutil
+
+import pytest
+
+from segcore.store import hash_memo
+from segcore.store.canonical import file_sha256
+from segcore.store.hash_memo import HashMemo
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The files that were really read, and none of them counted as just changed."""
+    seen = []
+    monkeypatch.setattr(hash_memo, "file_sha256", lambda path: (seen.append(path.name), file_sha256(path))[1])
+    monkeypatch.setattr(hash_memo, "RACY_NS", -1)
+    return seen
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "a").write_text("content")
+    return tmp_path / "a"
+
+
+def test_an_unchanged_file_is_read_once_in_this_process_and_the_next(tmp_path, path, reads):
+    expected = file_sha256(path)
+    memo = HashMemo(tmp_path)
+    assert [memo.sha256(path, expected) for _ in range(3)] == [expected] * 3
+    assert HashMemo(tmp_path).sha256(path, expected) == expected
+    assert reads == ["a"]
+
+
+def test_a_change_is_seen_even_with_equal_size_and_mtime(tmp_path, path, reads):
+    expected = file_sha256(path)
+    memo = HashMemo(tmp_path)
+    memo.sha256(path, expected)
+    status = path.stat()
+    path.write_text("Content")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert memo.sha256(path, expected) != expected
+
+
+def test_a_copy_is_read_again(tmp_path, path, reads, tmp_path_factory):
+    HashMemo(tmp_path).sha256(path, file_sha256(path))
+    copy = tmp_path_factory.mktemp("copy") / "run"
+    shutil.copytree(tmp_path, copy)
+    HashMemo(copy).sha256(copy / "a", file_sha256(path))
+    assert reads == ["a", "a"]
+
+
+def test_a_memo_that_says_something_else_than_expected_is_not_believed(tmp_path, path, reads):
+    expected = file_sha256(path)
+    HashMemo(tmp_path).sha256(path, expected)
+    text = (tmp_path / "hash_memo.jsonl").read_text()
+    (tmp_path / "hash_memo.jsonl").write_text(text.replace(expected, "0" * 64))
+    assert HashMemo(tmp_path).sha256(path, expected) == expected
+
+
+def test_a_file_changed_a_moment_ago_is_not_remembered(tmp_path, path):
+    HashMemo(tmp_path).sha256(path, file_sha256(path))
+    assert not (tmp_path / "hash_memo.jsonl").exists()
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "12", json.dumps(["a", "b", "c"]), "\x00\x00", ""])
+def test_damaged_lines_cost_a_reading_and_nothing_else(tmp_path, path, reads, line):
+    (tmp_path / "hash_memo.jsonl").write_text(line + "\n")
+    assert HashMemo(tmp_path).sha256(path, file_sha256(path)) == file_sha256(path)
+
+
+def test_a_memo_that_cannot_be_written_is_done_without(tmp_path, path, reads):
+    (tmp_path / "hash_memo.jsonl").mkdir()
+    assert HashMemo(tmp_path).sha256(path, "x") == file_sha256(path)
