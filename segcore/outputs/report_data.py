@@ -1,0 +1,99 @@
+"""Everything a report shows, as plain frozen values: rendering reads no file and decides nothing about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segcore.records import GateDecision, Interval, Score
+
+
+@dataclass(frozen=True)
+class PseudoLabelReport:
+    """Pseudo-labels a round was trained on. Per class, in order of class id.
+
+    tau: threshold, in [0, 1]. coverage: share of the pixels predicted as the class that is kept, in [0, 1];
+    None: never predicted. precision: expected share of kept pixels that are right, in [0, 1]; None: not known.
+    ignored_share: share of all pixels not used, in [0, 1]. num_images: pool images labelled.
+    """
+
+    tau: tuple[float, ...]
+    coverage: tuple[float | None, ...]
+    ignored_share: float
+    num_images: int
+    precision: tuple[float | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """One round. seconds: wall-clock seconds by step, in the order to show. pseudo: None in round 0."""
+
+    round_index: int
+    score: Score
+    decision: GateDecision
+    seconds: Mapping[str, float]
+    pseudo: PseudoLabelReport | None = None
+
+    @property
+    def miou(self) -> Interval:
+        """Return the mIoU on the honest gate images."""
+        return self.score.miou
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """An image with its maps, drawn side by side.
+
+    image: (H, W, 3) uint8 RGB. label_map: (H, W) uint8 class ids, 255 = ignore; truth: the same or None.
+    confidence: (H, W) float32 in [0, 1], or None.
+    """
+
+    title: str
+    image: NDArray[np.uint8]
+    label_map: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None = None
+    confidence: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One finished run.
+
+    created: date and time as text. rounds: round 0 first. winner_index: round_index of the winner. role_counts:
+    images by role. transductive: sentence on the use of test images. control: score of a GT-only student on the
+    final student's schedule. report_score: score of the winner on the report set. reproduce: the exact command.
+    """
+
+    run_id: str
+    created: str
+    config_yaml: str
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    rounds: tuple[RoundReport, ...]
+    winner_index: int
+    stop_reason: str
+    role_counts: Mapping[str, int]
+    num_dropped: int
+    num_quarantined: int
+    transductive: str
+    versions: Mapping[str, str]
+    machine: str
+    commit: str
+    reproduce: str
+    control: Score | None = None
+    report_score: Score | None = None
+    alarms: tuple[str, ...] = ()
+    overlays: tuple[Overlay, ...] = field(default=(), compare=False)
+
+    @property
+    def winner(self) -> RoundReport:
+        """Return the best round."""
+        return next(item for item in self.rounds if item.round_index == self.winner_index)
+
+    @property
+    def first(self) -> RoundReport:
+        """Return round 0."""
+        return self.rounds[0]
