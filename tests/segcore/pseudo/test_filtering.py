@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segcore.config.schema import FilterConfig
+from segcore.errors import DataError
+from segcore.pseudo.confidence import level_for
+from segcore.pseudo.filtering import filter_prediction
+from segcore.pseudo.predictions import Prediction
+from segcore.pseudo.thresholds import Thresholds
+
+
+def cut_at(*tau):
+    names = tuple("abc"[: len(tau)])
+    return Thresholds(names, "fixed", 1, tau, tuple(map(level_for, tau)), (None,) * len(tau))
+
+
+def grid(text):
+    """Rows of class digits; '.' is ignore."""
+    return np.array([[255 if sign == "." else int(sign) for sign in row] for row in text.split()], np.uint8)
+
+
+def filtered(label_map, confidence=None, cut=None, **fields):
+    levels = np.full(label_map.shape, 200, np.uint8) if confidence is None else confidence
+    return filter_prediction(Prediction("x", label_map, levels), cut or cut_at(0.5, 0.5, 0.5), FilterConfig(**fields))
+
+
+def test_each_class_has_its_own_threshold_and_what_is_under_it_is_ignore():
+    levels = np.array([[36, 37, 36, 37]], np.uint8)
+    assert filtered(grid("0011"), levels, cut_at(0.9, 0.89)).tolist() == grid(".011").tolist()
+
+
+@pytest.mark.parametrize(
+    ("boundary_px", "expected"), [(0, "00001111 00001111"), (1, "000..111 000..111"), (2, "00....11 00....11")]
+)
+def test_the_boundary_band_is_its_width_wide_on_both_sides(boundary_px, expected):
+    assert filtered(grid("00001111 00001111"), boundary_px=boundary_px).tolist() == grid(expected).tolist()
+
+
+def test_the_edge_of_the_image_is_no_boundary():
+    assert (filtered(np.zeros((3, 3), np.uint8), boundary_px=2) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("min_px", "expected"),
+    [
+        (0, "1000 0100 0002"),
+        (1, "1000 0100 0002"),
+        (2, "1000 0100 000."),
+        (3, ".000 0.00 000."),
+    ],
+)
+def test_small_components_are_ignored_and_diagonal_neighbours_are_one(min_px, expected):
+    assert filtered(grid("1000 0100 0002"), min_component_px=min_px).tolist() == grid(expected).tolist()
+
+
+def test_components_are_measured_after_the_threshold():
+    levels = np.array([[200, 0, 200, 200]], np.uint8)
+    assert filtered(grid("1111"), levels, min_component_px=2).tolist() == grid("..11").tolist()
+
+
+def test_a_class_that_does_not_exist_is_refused():
+    with pytest.raises(DataError, match="x: predicted class ids must be under 1, got 1"):
+        filtered(grid("01"), cut=cut_at(0.5))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 9999), st.integers(0, 3), st.integers(0, 6))
+def test_filtering_only_ever_turns_pixels_into_ignore(seed, boundary_px, min_px):
+    random = np.random.default_rng(seed)
+    label_map = random.integers(0, 3, (6, 7), np.uint8)
+    levels = random.integers(0, 40, (6, 7), np.uint8)
+    result = filtered(label_map, levels, boundary_px=boundary_px, min_component_px=min_px)
+    kept = result != 255
+    assert (result[kept] == label_map[kept]).all()
+    assert (levels[kept] >= level_for(0.5)).all()
