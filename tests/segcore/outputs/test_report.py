@@ -1,4 +1,5 @@
 import base64
+import functools
 import re
 from html.parser import HTMLParser
 
@@ -97,6 +98,11 @@ def test_the_page_loads_nothing_from_anywhere(tmp_path):
     assert "default-src 'none'" in html
 
 
+@functools.cache
+def default_text():
+    return text_of(report_html(data_of()))
+
+
 @pytest.mark.parametrize(
     "shown",
     [
@@ -129,7 +135,7 @@ def test_the_page_loads_nothing_from_anywhere(tmp_path):
     ],
 )
 def test_what_is_shown_equals_the_data(shown):
-    assert shown in text_of(report_html(data_of()))
+    assert shown in default_text()
 
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png onerror=alert(1)>"
