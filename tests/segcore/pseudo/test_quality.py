@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segcore.pseudo.confidence import dequantise
+from segcore.pseudo.predictions import Prediction
+from segcore.pseudo.quality import QualityTally, audit_rows, count_pairs, quality_card
+from segcore.pseudo.thresholds import Thresholds
+
+CUT = Thresholds(("background", "bottle"), "fixed", 1, (0.5, 0.6), (12, 15), (None, None))
+
+
+def array(*rows):
+    return np.array(rows, np.uint8)
+
+
+def card_of(predicted, kept, truth_share=None, previous=None, level=32):
+    tally = QualityTally(2)
+    tally.add(Prediction("x", predicted, np.full(predicted.shape, level, np.uint8)), kept, previous)
+    return quality_card(tally, CUT, truth_share)
+
+
+def test_the_card_says_what_was_kept_of_each_class():
+    card = card_of(array([0, 0, 0, 1]), array([0, 255, 255, 1]), truth_share=(0.75, 0.25))
+    confidence = pytest.approx(float(dequantise(np.array(32))))
+    assert (card["coverage"], card["share_ignored"], card["mean_confidence"]) == (0.5, 0.5, confidence)
+    assert card["classes"][0] == {
+        "name": "background",
+        "tau": 0.5,
+        "predicted_pixels": 3,
+        "kept_pixels": 1,
+        "num_images": 1,
+        "coverage": pytest.approx(1 / 3),
+        "predicted_share": 0.75,
+        "kept_share": 0.5,
+        "truth_share": 0.75,
+        "mean_confidence": confidence,
+    }
+    assert card["alarms"] == []
+
+
+def test_nothing_kept_gives_none_and_not_a_division_by_zero():
+    card = card_of(array([0, 0]), array([255, 255]))
+    assert card["coverage"] == 0.0
+    assert card["mean_confidence"] is None
+    assert card["classes"][1]["coverage"] is None
+
+
+def test_churn_is_what_changed_class_among_pixels_kept_in_both_rounds():
+    card = card_of(array([0, 0, 1, 1]), array([0, 255, 1, 1]), previous=array([0, 0, 0, 255]))
+    assert card["churn"] == {"changed": 0.5, "added": 0.25, "dropped": 0.25}
+    assert card["alarms"] == ["churn is high: 50.0% of the pixels kept in both rounds changed class"]
+
+
+def test_without_a_last_round_there_is_no_churn():
+    assert card_of(array([0]), array([0]))["churn"] is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "truth_share", "alarm"),
+    [
+        (
+            array([0, 0, 0, 255]),
+            (0.9, 0.1),
+            "bottle is vanishing: 0.00% of the kept pixels, 10.00% of the ground",
+        ),
+        (array([0, 255, 255, 1]), (0.95, 0.05), "bottle is exploding: 50.00% of the kept pixels, 5.00% of the ground"),
+    ],
+)
+def test_a_class_that_vanishes_or_explodes_raises_an_alarm(kept, truth_share, alarm):
+    (found,) = card_of(array([0, 0, 0, 1]), kept, truth_share)["alarms"]
+    assert found.startswith(alarm)
+
+
+def test_a_class_without_ground_truth_raises_no_alarm():
+    assert card_of(array([0, 0, 0, 1]), array([0, 0, 0, 255]), (1.0, 0.0))["alarms"] == []
+
+
+def test_audit_tells_precision_coverage_and_recall():
+    truth, labels = array([0, 0, 0, 1, 1, 255]), array([0, 0, 255, 0, 1, 1])
+    rows = {row.name: row for row in audit_rows(count_pairs(truth, labels, 2)[:-1], ("background", "bottle"))}
+    background, bottle, total = rows["background"], rows["bottle"], rows["all"]
+    assert (background.kept_pixels, background.truth_pixels) == (3, 3)
+    assert (background.precision, background.coverage, background.recall) == (2 / 3, 2 / 3, 2 / 3)
+    assert (bottle.precision, bottle.coverage, bottle.recall) == (1.0, 1.0, 0.5)
+    assert (total.precision, total.coverage, total.recall) == (0.75, 0.8, 0.6)
+
+
+@given(st.integers(0, 9999))
+def test_recall_is_at_most_coverage_and_precision_at_most_one(seed):
+    random = np.random.default_rng(seed)
+    truth, labels = random.choice(array(0, 1, 2, 255), (2, 4, 5))
+    for row in audit_rows(count_pairs(truth, labels, 3)[:-1], ("a", "b", "c")):
+        assert row.precision is None or 0 <= row.precision <= 1
+        assert row.recall is None or 0 <= row.recall <= (row.coverage or 0) <= 1
