@@ -20,7 +20,7 @@ class CocoImage:
     """One entry of `images`.
 
     file_name: normalised POSIX path relative to the image folder. width, height: px; None only in image lists.
-    sequence: the entry's `sequence` or `video_id`; frames of one sequence stay on one side of every split.
+    sequence: "sequence:…" or "video_id:…" from the entry's key of that name; its frames stay on one side of a split.
     """
 
     id: int
@@ -227,5 +227,5 @@ def is_id(value: Any) -> TypeGuard[int]:
 def _sequence(entry: dict[str, Any]) -> str | None:
     for key in ("sequence", "video_id"):
         if entry.get(key) is not None:
-            return str(entry[key])
+            return f"{key}:{entry[key]}"
     return None

@@ -46,23 +46,22 @@ def paint_oriented(
         return paint(annotations, header.oriented_height, header.oriented_width, class_map, fill)
     if declared == (header.width, header.height):
         return orient(paint(annotations, header.height, header.width, class_map, fill), header.orientation)
-    raise DataError(size_mismatch(image, header))
+    raise DataError(size_mismatch(image.file_name, declared, header))
 
 
-def size_mismatch(image: CocoImage, header: ImageHeader) -> str:
-    """Return the message for a COCO size that is not the image file's."""
+def size_mismatch(file_name: str, declared: tuple[int | None, int | None] | None, header: ImageHeader) -> str:
+    """Return the message for a declared (width, height) that is not the image file's."""
+    width, height = declared or (None, None)
     return (
-        f"{image.file_name}: the COCO file says {image.width}x{image.height}, the image is "
+        f"{file_name}: the COCO file says {width}x{height}, the image is "
         f"{header.oriented_width}x{header.oriented_height}; annotations and image must be of one size"
     )
 
 
-def size_agrees(image: CocoImage, header: ImageHeader) -> bool:
-    """Tell whether the size declared in COCO (if any) is the image's, before or after EXIF orientation."""
-    if image.width is None or image.height is None:
-        return True
+def size_agrees(declared: tuple[int, int] | None, header: ImageHeader) -> bool:
+    """Tell whether a declared (width, height), if any, is the image's, before or after EXIF orientation."""
     sizes = {(header.width, header.height), (header.oriented_width, header.oriented_height)}
-    return (image.width, image.height) in sizes
+    return declared is None or declared in sizes
 
 
 def orient(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -1,0 +1,115 @@
+"""Roles: what each image may be used for, decided once and written to the ledger before round 0."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import cast, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segcore.config.schema import RolesConfig
+from segcore.data.stratify import LabelledImage, stratify
+from segcore.errors import ConfigError, DataError
+from segcore.records import LABELLED_ROLES, ImageRecord, Role
+
+SMALL_VAL_IMAGES = 150
+SMALL_VAL_GATE_SHARE = 0.7  # the gate decides, calib only helps: where images are few the gate gets more
+GATE_SHARE = 0.5
+LEDGER_FIELDS = ("image_id", "source", "file_name", "sha256", "role", "group")
+TEXT_FIELDS = tuple(field.name for field in dataclasses.fields(ImageRecord) if field.name not in ("width", "height"))
+
+
+def assign_roles(images: Sequence[LabelledImage], config: RolesConfig, has_val: bool) -> dict[str, Role]:
+    """Return the role of every labelled image by image_id.
+
+    Source "test" (labelled afterwards) is report. With val, "train" is train and "val" is divided into calib, gate
+    and, by report_share, report. Without, those parts are split off train: val_share of it. Divisions are stratified
+    by class, keep groups on one side, and depend on roles.seed and the set of images alone. A val image that
+    resembles a train image keeps its role: lineage excludes it from scoring.
+    """
+    by_source = {source: [image for image in images if image.source == source] for source in ("train", "val", "test")}
+    roles: dict[str, Role] = {image.image_id: "report" for image in by_source["test"]}
+    if has_val:
+        roles |= {image.image_id: "train" for image in by_source["train"]}
+        divided, shares = by_source["val"], val_shares(config, len(by_source["val"]))
+    else:
+        divided = by_source["train"]
+        held_out = val_shares(config, round(config.val_share * len(divided)))
+        shares = {"train": 1.0 - config.val_share} | {
+            role: share * config.val_share for role, share in held_out.items()
+        }
+    parts = stratify(divided, shares, config.seed)
+    _require_parts(set(parts.values()), shares, len(divided), has_val)
+    return roles | {image_id: cast(Role, part) for image_id, part in parts.items()}
+
+
+def val_shares(config: RolesConfig, num_val: int) -> dict[str, float]:
+    """Return the shares of `num_val` validation images for gate, calib and report; they sum to 1, none is 0."""
+    report = config.report_share
+    default = SMALL_VAL_GATE_SHARE if num_val < SMALL_VAL_IMAGES else GATE_SHARE
+    gate = default * (1.0 - report) if config.gate_share is None else config.gate_share
+    calib = 1.0 - report - gate
+    if calib < -1e-9 or gate <= 0:
+        raise ConfigError(
+            f"roles.gate_share must be above 0 and, with roles.report_share, at most 1; got {gate:g} and {report:g}"
+        )
+    shares = {"gate": gate, "calib": calib, "report": report}
+    return {role: share for role, share in shares.items() if share > 1e-9}
+
+
+def _require_parts(found: set[str], shares: dict[str, float], num_images: int, has_val: bool) -> None:
+    for part in ("train", "gate"):
+        if part in shares and part not in found:
+            where = "data.val" if has_val else "data.train, from which val is split off"
+            raise DataError(
+                f"{where}: {num_images} images, or groups of similar ones, are too few for the role {part}; "
+                "add images, or change roles.val_share and roles.gate_share"
+            )
+
+
+def pool_images(images: Iterable[ImageRecord], use_test: bool) -> tuple[ImageRecord, ...]:
+    """Return the images that may be pseudo-labelled: unlabeled, and test if `use_test`, in the given order.
+
+    A test image that is a near-duplicate of a labelled one stays in the submission but is no part of the pool: training
+    on it would disqualify the image it resembles from scoring.
+    """
+    images = tuple(images)
+    labelled_groups = {image.group for image in images if image.role in LABELLED_ROLES}
+    roles = ("unlabeled", "test") if use_test else ("unlabeled",)
+    return tuple(image for image in images if image.role in roles and image.group not in labelled_groups)
+
+
+def write_ledger(path: Path, images: Sequence[ImageRecord]) -> None:
+    """Write the ledger roles.parquet: image_id, source, file_name, sha256, role, group; one row an image."""
+    pq.write_table(_table(images).select(list(LEDGER_FIELDS)), path, compression="zstd")
+
+
+def write_images(path: Path, images: Sequence[ImageRecord]) -> None:
+    """Write images.parquet: every field of ImageRecord, one row an image, in the given order."""
+    pq.write_table(_table(images), path, compression="zstd")
+
+
+def read_images(path: Path) -> tuple[ImageRecord, ...]:
+    """Read what write_images wrote."""
+    try:
+        rows = pq.read_table(path).to_pylist()
+        images = tuple(ImageRecord(**row) for row in rows)
+    except (OSError, pa.ArrowInvalid, TypeError) as error:
+        raise DataError(f"{path}: expected the images of an index step, cannot be read ({error})") from error
+    unknown = sorted({image.role for image in images} - set(get_args(Role)))
+    if unknown:
+        raise DataError(f"{path}: roles must be {', '.join(get_args(Role))}, got {unknown[0]!r}")
+    return images
+
+
+def _table(images: Sequence[ImageRecord]) -> pa.Table:
+    columns = {
+        field.name: pa.array(
+            [getattr(image, field.name) for image in images], pa.string() if field.name in TEXT_FIELDS else pa.int32()
+        )
+        for field in dataclasses.fields(ImageRecord)
+    }
+    return pa.table(columns)
