@@ -95,9 +95,10 @@ class AnnotationWriter:
             raise DataError(f"{self.path}: {image_id!r} is not in the list of images, or is written twice")
         before = self.num_annotations
         for entry in annotations_of(label_map, levels, self._category_ids, self._origin):
-            self._file.write(",\n" if self.num_annotations else "\n")
+            separator = ",\n" if self.num_annotations else "\n"
             self.num_annotations += 1
-            json.dump({"id": self.num_annotations, "image_id": coco_id} | entry, self._file)
+            numbered = {"id": self.num_annotations, "image_id": coco_id} | entry
+            self._file.write(separator + json.dumps(numbered))  # several times faster than json.dump
         return self.num_annotations - before
 
 

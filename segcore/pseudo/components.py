@@ -36,6 +36,8 @@ def find_components(label_map: NDArray[np.uint8], class_ids: Iterable[int]) -> C
     classes, stats = [np.zeros(0, np.int64)], [np.zeros((0, 5), np.int64)]
     for class_id in class_ids:
         mask = label_map == class_id
+        if not mask.any():
+            continue
         num, labels, stat, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=CONNECTIVITY)
         ids[mask] = labels[mask] + sum(map(len, classes))
         classes.append(np.full(num - 1, class_id, np.int64))
