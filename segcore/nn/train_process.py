@@ -68,14 +68,10 @@ def run(job: TrainJob) -> int:
 
 def publish(job: TrainJob, network: nn.Module, config: Config) -> None:
     """Write the weights and the config that opens them."""
-    import torch
-
-    from segcore.nn.weights import bare_weights
+    from segcore.nn.student_files import write_student
 
     out = Path(job.out_dir)
-    meta = {"dataset_meta": {"classes": list(job.model.class_names), "palette": [list(c) for c in job.model.palette]}}
-    torch.save({"state_dict": bare_weights(network), "meta": meta}, out / "model.pth")
-    config.dump(str(out / "model_config.py"))
+    write_student(out, network, config, job.model)
     (out / "logs").mkdir(exist_ok=True)
     shutil.copyfile(Path(job.resume_dir) / "progress.jsonl", out / "logs" / "progress.jsonl")
 

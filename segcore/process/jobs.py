@@ -93,6 +93,22 @@ class PredictJob:
 
 
 @dataclass(frozen=True)
+class ImportJob:
+    """A checkpoint from outside that becomes the student of round 0.
+
+    checkpoint, config: absolute paths; config is an mmsegmentation config file. size: longer image side of
+    single-view prediction, px. out_dir: absolute, existing; gets model.pth and model_config.py.
+    """
+
+    checkpoint: str
+    config: str
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    size: int
+    out_dir: str
+
+
+@dataclass(frozen=True)
 class PredictImage:
     """One image to predict. small_size: (height, width) of the extra label map for a submission, or None."""
 
@@ -129,6 +145,16 @@ def read_predict_job(path: Path) -> PredictJob:
     return _read(path, _PREDICT, "PredictJob")
 
 
+def write_import_job(path: Path, job: ImportJob) -> None:
+    """Write job as JSON."""
+    path.write_text(json.dumps({"format": FORMAT, **_IMPORT.dump_python(job, mode="json")}, indent=1))
+
+
+def read_import_job(path: Path) -> ImportJob:
+    """Read an ImportJob; raise StepError if the file is not one."""
+    return _read(path, _IMPORT, "ImportJob")
+
+
 def request_line(request: PredictRequest) -> str:
     """Return request as one line of JSON, newline included."""
     return json.dumps(_REQUEST.dump_python(request, mode="json")) + "\n"
@@ -157,4 +183,5 @@ def _read(path: Path, adapter: TypeAdapter[Job], kind: str) -> Job:
 
 _TRAIN: TypeAdapter[TrainJob] = TypeAdapter(TrainJob)
 _PREDICT: TypeAdapter[PredictJob] = TypeAdapter(PredictJob)
+_IMPORT: TypeAdapter[ImportJob] = TypeAdapter(ImportJob)
 _REQUEST: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)

@@ -1,0 +1,51 @@
+"""After the loop: the winner labels the pool once more, is scored on the report set, and everything is laid out."""
+
+from __future__ import annotations
+
+from flows.round import label_pool
+from segcore.records import RoundRecord
+from segcore.steps.evaluate import EvaluateSpec, Evaluation
+from segcore.steps.index import Index
+from segcore.steps.outputs import NO_LABELS, OutputSpec, RunSummary
+from segcore.steps.places import control_evaluation_place, control_place, report_place
+from segcore.steps.run import Run
+from segcore.steps.train import TrainSpec, wants_control
+from segcore.trust.loop_policy import winner
+from tasks import steps
+from tasks.labelling import labelling
+
+
+def finish(run: Run, index: Index, history: tuple[RoundRecord, ...]) -> RunSummary:
+    """Publish what the winner gives: model, pseudo-annotations, submission and report."""
+    best = winner(history)
+    with labelling():
+        labels = label_pool(run, index, history, best.student, final=True) if has_pool(index) else NO_LABELS
+        report = score_report(run, index, best)
+        control = train_control(run, index, best) if wants_control(run, best.round_index) else None
+    spec = OutputSpec(run, index, history, labels, report, control)
+    summary: RunSummary = steps.publish_outputs.submit(spec).result()
+    return summary
+
+
+def has_pool(index: Index) -> bool:
+    """Return whether there are images to label."""
+    return bool(index.num_images.get("unlabeled") or index.num_images.get("test"))
+
+
+def score_report(run: Run, index: Index, best: RoundRecord) -> Evaluation | None:
+    """Score the winner on the report set, the one time it is touched."""
+    if not index.num_images.get("report"):
+        return None
+    spec = EvaluateSpec(run, index, best.student, report_place(), role="report")
+    evaluation: Evaluation = steps.evaluate_student.submit(spec).result()
+    return evaluation
+
+
+def train_control(run: Run, index: Index, best: RoundRecord) -> Evaluation:
+    """Train and score a student on GT alone with the winner's schedule: what training longer gives by itself."""
+    place = control_place(best.round_index)
+    spec = TrainSpec(run, index, best.round_index, None, None, place)
+    student = steps.train_student.submit(spec).result()
+    scored = EvaluateSpec(run, index, student.checkpoint, control_evaluation_place(best.round_index))
+    evaluation: Evaluation = steps.evaluate_student.submit(scored).result()
+    return evaluation

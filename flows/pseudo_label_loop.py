@@ -1,0 +1,42 @@
+"""The loop: train, label, retrain, while an honest score improves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import flow, runtime
+
+from flows.final import finish
+from flows.round import pseudo_label_round
+from segcore.records import RoundRecord
+from segcore.steps.decide import goes_on
+from segcore.steps.outputs import RunSummary
+from segcore.steps.run import open_run
+from tasks import steps
+
+
+def run_name() -> str:
+    """Return the flow run's name: the run_id it was given, else the config's file name."""
+    parameters = runtime.flow_run.parameters
+    return str(parameters.get("run_id") or parameters["config"].rsplit("/", 1)[-1].rsplit(".", 1)[0])
+
+
+@flow(name="pseudo-label-loop", flow_run_name=run_name)
+def pseudo_label_loop(
+    config: str, run_id: str | None = None, update: bool = False, overrides: Sequence[str] = ()
+) -> RunSummary:
+    """Train, label, retrain; stop when the gate says so and end on the best round.
+
+    Args:
+        config: Path of the run config (YAML).
+        run_id: Name of the run; empty takes the config's own run_id, else its file name. The same name goes on
+            with the same run.
+        update: Allow a changed config or changed data to redo what depends on it.
+        overrides: Single fields to change, for example "train.iterations=300".
+    """
+    with open_run(config, run_id, update, overrides) as run:
+        index = steps.index_images.submit(run).result()
+        history: list[RoundRecord] = [pseudo_label_round(run, index, 0, ())]
+        while goes_on(run, history)[0]:
+            history.append(pseudo_label_round(run, index, len(history), tuple(history)))
+        return finish(run, index, tuple(history))

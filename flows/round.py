@@ -1,0 +1,52 @@
+"""One round: the teacher labels, the labels are filtered, a student is trained, scored and judged."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from segcore.records import Checkpoint, RoundRecord
+from segcore.steps.decide import DecideSpec, teacher_of
+from segcore.steps.evaluate import EvaluateSpec
+from segcore.steps.index import Index
+from segcore.steps.label import label_specs
+from segcore.steps.places import evaluation_place, student_place
+from segcore.steps.pseudo_labels import LabelledPool, filter_spec
+from segcore.steps.run import Run
+from segcore.steps.train import TrainSpec, has_given_teacher
+from tasks import steps
+from tasks.labelling import labelling
+
+LABEL_THREADS = 4
+
+
+@flow(
+    name="pseudo-label-round",
+    flow_run_name="{run.run_id} round {round_index}",
+    task_runner=ThreadPoolTaskRunner(max_workers=LABEL_THREADS),  # type: ignore[arg-type]
+    validate_parameters=False,
+)
+def pseudo_label_round(run: Run, index: Index, round_index: int, history: tuple[RoundRecord, ...]) -> RoundRecord:
+    """Train a student on ground truth and on what its teacher is sure of, and let the gate judge it."""
+    teacher = teacher_of(history)
+    with labelling():
+        pseudo = None if teacher is None else label_pool(run, index, history, teacher).pseudo_labels
+        spec = TrainSpec(run, index, round_index, pseudo, teacher, student_place(round_index))
+        given = round_index == 0 and has_given_teacher(run)
+        student = (steps.import_teacher if given else steps.train_student).submit(spec).result()
+        scored = EvaluateSpec(run, index, student.checkpoint, evaluation_place(round_index))
+        evaluation = steps.evaluate_student.submit(scored).result()
+    decision = DecideSpec(run, index, history, teacher, student, evaluation, pseudo)
+    return steps.decide_round.submit(decision).result()
+
+
+def label_pool(
+    run: Run, index: Index, history: tuple[RoundRecord, ...], teacher: Checkpoint, final: bool = False
+) -> LabelledPool:
+    """Label the pool shard by shard, calibrate, and keep what is reliable."""
+    place = None if final else len(history)
+    futures = [steps.label_shard.submit(spec) for spec in label_specs(run, index, teacher, place)]
+    shards = tuple(future.result() for future in futures)
+    spec = filter_spec(run, index, history, teacher, shards, final)
+    calibration = steps.calibrate.submit(spec).result()
+    return LabelledPool(shards, steps.filter_labels.submit(spec, calibration).result())

@@ -1,0 +1,164 @@
+"""Long-lived labelling processes: the model is loaded once, images are asked for shard by shard.
+
+When the process dies, the shard it worked on is asked for again, image by image; an image on which it dies
+`max_failures` times is quarantined and the others are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segcore.errors import CancelledError, StepError
+from segcore.process.child import ProcessSpec, SupervisedProcess
+from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, request_line, write_predict_job
+from segcore.records import Quarantined
+
+logger = logging.getLogger(__name__)
+
+ONE_BY_ONE = 1e-6  # megapixels of a batch: less than any image
+
+
+@dataclass(frozen=True)
+class LabellerSpec:
+    """How to run a labelling process; see ProcessSpec for log_path, pass_fds and grace_s."""
+
+    job: PredictJob
+    log_path: Path
+    pass_fds: tuple[int, ...]
+    grace_s: float
+    max_failures: int
+    cancelled: Callable[[], bool]
+
+
+class Labeller:
+    """One labelling process; predict() may be called from several threads, one request runs at a time."""
+
+    def __init__(self, spec: LabellerSpec) -> None:
+        self.spec = spec
+        self.turn = threading.Lock()
+        self.child: SupervisedProcess | None = None
+        self.batch_megapixels = spec.job.batch_megapixels
+        self.deaths: Counter[str] = Counter()  # by image_id the process was working on
+
+    def predict(self, images: Sequence[PredictImage], out: Path) -> list[Quarantined]:
+        """Write a Predictions file of images; return those that could not be predicted, with the reason.
+
+        StepError when the process fails for another reason than an image, CancelledError when the run is cancelled.
+        """
+        with self.turn:
+            quarantined: list[Quarantined] = []
+            while True:
+                left = [image for image in images if self.deaths[image.image_id] < self.spec.max_failures]
+                quarantined = [self.given_up(image) for image in images if image not in left]
+                reply = self.ask(PredictRequest(tuple(left), str(out)))
+                if reply is not None:
+                    return quarantined + [Quarantined(item["image_id"], item["reason"]) for item in reply]
+
+    def given_up(self, image: PredictImage) -> Quarantined:
+        """Return the quarantine entry of an image that killed the process too often."""
+        times = self.deaths[image.image_id]
+        return Quarantined(image.image_id, f"the labelling process died {times} times on it; see {self.spec.log_path}")
+
+    def ask(self, request: PredictRequest) -> list[dict[str, str]] | None:
+        """Send one request; return the images it set aside, or None when the process died on an image."""
+        working: list[str] = []
+        child = self.running()
+        try:
+            child.send_line(request_line(request).rstrip("\n"))
+            while (line := child.read_line(cancelled=self.spec.cancelled)) is not None:
+                message = parse(line)
+                if message["event"] == "progress":
+                    working = message["working"]
+                elif message["event"] == "done":
+                    aside: list[dict[str, str]] = message["quarantined"]
+                    return aside
+                elif message["event"] == "failed":
+                    raise StepError(f"labelling failed: {message['message']}; see {self.spec.log_path}")
+        except CancelledError:
+            self.close()
+            raise
+        self.died(working)
+        return None
+
+    def died(self, working: Sequence[str]) -> None:
+        """Note which image the process died on; StepError when it named none.
+
+        After a death on a group of images the next process takes them one by one, so that the guilty one is named.
+        """
+        assert self.child is not None
+        failure = self.child.broken_conversation()
+        self.close()
+        if not working:
+            raise failure
+        if len(working) == 1:
+            self.deaths[working[0]] += 1
+        self.batch_megapixels = ONE_BY_ONE
+        logger.warning("the labelling process died on %s; going on. %s", ", ".join(working[:3]), failure)
+
+    def running(self) -> SupervisedProcess:
+        """Return the process, started and ready."""
+        if self.child is not None and self.child.poll() is None:
+            return self.child
+        spec = self.spec
+        job_path = spec.log_path.with_suffix(".job.json")
+        job_path.parent.mkdir(parents=True, exist_ok=True)
+        write_predict_job(job_path, replace(spec.job, batch_megapixels=self.batch_megapixels))
+        command = (sys.executable, "-m", "segcore.nn.predict_process", str(job_path))
+        child = SupervisedProcess(ProcessSpec(command, spec.log_path, spec.pass_fds, spec.grace_s, pipes=True)).start()
+        self.child = child
+        line = child.read_line(cancelled=spec.cancelled)
+        if line is None or parse(line)["event"] != "ready":
+            failure = child.broken_conversation() if line is None else StepError(f"labelling failed: {line}")
+            self.close()
+            raise failure
+        return child
+
+    def close(self) -> None:
+        """End the process."""
+        if self.child is not None:
+            self.child.close()
+            self.child = None
+
+
+def parse(line: str) -> dict[str, Any]:
+    """Return one line of the process as an object; StepError when it is none."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict) or "event" not in message:
+        raise StepError(f"a labelling process must answer in JSON lines with an event, got {line[:200]!r}")
+    return message
+
+
+class Labellers:
+    """The labelling processes of this process, by job; few at a time, since each holds a model."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.open: dict[PredictJob, Labeller] = {}
+
+    def get(self, spec: LabellerSpec) -> Labeller:
+        """Return the labeller of a job, made on first use."""
+        with self.lock:
+            if spec.job not in self.open:
+                self.open[spec.job] = Labeller(spec)
+            return self.open[spec.job]
+
+    def close(self) -> None:
+        """End all labelling processes."""
+        with self.lock:
+            for labeller in self.open.values():
+                labeller.close()
+            self.open.clear()
+
+
+labellers = Labellers()

@@ -1,0 +1,147 @@
+"""The label step: raw predictions of one shard of images; kept as they are, so that thresholds can change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcore.process.jobs import PredictImage, PredictJob
+from segcore.process.labeller import Labeller, LabellerSpec, labellers
+from segcore.pseudo.shards import num_shards_for, plan_shards
+from segcore.records import Checkpoint, ImageRecord, StepOutput
+from segcore.steps.index import Index, class_map_of, image_path, images_of, pool_of
+from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
+from segcore.store.canonical import file_sha256
+from segcore.store.layout import shard_place
+from segcore.store.steps import Step
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class LabelSpec:
+    """One shard to label. round_index: None for the final labelling by the winner."""
+
+    run: Run
+    index: Index
+    teacher: Checkpoint
+    round_index: int | None
+    shard_index: int
+
+
+@dataclass(frozen=True)
+class LabelledShard:
+    """A shard's published predictions. num_quarantined: images that could not be labelled."""
+
+    output: StepOutput
+    shard_index: int
+    num_images: int
+    num_quarantined: int
+
+
+def shards_of(run: Run, index: Index, final: bool) -> dict[int, tuple[ImageRecord, ...]]:
+    """Return the images of every shard: the pool, and calib to tell confidence from being right.
+
+    final: all test images too, whether or not the pool may use them, since a submission covers them.
+    """
+    test = [image for image in images_of(run, index) if final and image.source == "test"]
+    chosen = (*pool_of(run, index), *images_of(run, index, "calib"), *test)
+    images = {image.image_id: image for image in chosen}
+    label = run.config.label
+    num_shards = label.num_shards or num_shards_for(len(images), label.images_per_shard)
+    return {
+        shard: tuple(images[image_id] for image_id in members)
+        for shard, members in plan_shards(images, num_shards).items()
+    }
+
+
+def label_specs(run: Run, index: Index, teacher: Checkpoint, round_index: int | None) -> tuple[LabelSpec, ...]:
+    """Return one spec a shard."""
+    return tuple(
+        LabelSpec(run, index, teacher, round_index, shard) for shard in shards_of(run, index, round_index is None)
+    )
+
+
+def label_step(spec: LabelSpec) -> Step:
+    """Return the label step of a shard: weights, views and image contents. Thresholds are no part of it."""
+    images = shards_of(spec.run, spec.index, spec.round_index is None)[spec.shard_index]
+    place = shard_place(spec.round_index, spec.shard_index)
+    return Step("label", VERSION, place, prediction_inputs(spec.run, spec.teacher, images), shared=True)
+
+
+def prediction_inputs(run: Run, checkpoint: Checkpoint, images: Sequence[ImageRecord]) -> dict[str, Any]:
+    """Return everything that decides what a checkpoint predicts on images."""
+    views = run.config.label.model_dump(mode="json", include={"sizes", "flip", "precision"})
+    return {
+        "weights": checkpoint.digest,
+        "model_config": file_sha256(run.path / checkpoint.config),
+        "views": views,
+        "images": [[image.image_id, image.sha256, small_size(run, image)] for image in images],
+    }
+
+
+def small_size(run: Run, image: ImageRecord) -> tuple[int, int] | None:
+    """Return the size of the extra label map a submission needs of this image."""
+    return run.config.outputs.submission_size if image.source == "test" else None
+
+
+def label_shard(spec: LabelSpec) -> LabelledShard:
+    """Label a shard, or reuse it from any round with the same weights."""
+    step = label_step(spec)
+    images = shards_of(spec.run, spec.index, spec.round_index is None)[spec.shard_index]
+    log_path = spec.run.layout.log_file(step)
+    published = ensure_step(
+        spec.run, step, lambda work: predict(spec.run, spec.index, spec.teacher, Prediction(images, work, log_path))
+    )
+    value: Any = published.value
+    for item in value["quarantined"]:
+        logger.warning("quarantined %s: %s", item["image_id"], item["reason"])
+    output = published.output(spec.run.path)
+    return LabelledShard(output, spec.shard_index, value["num_images"], len(value["quarantined"]))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What to predict and where the file goes."""
+
+    images: Sequence[ImageRecord]
+    work: Path
+    log_path: Path
+
+
+def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) -> dict[str, Any]:
+    """Have the labelling process predict images into predictions.parquet; return counts and quarantined images."""
+    labeller = labeller_for(run, index, checkpoint, what.log_path)
+    images = [PredictImage(i.image_id, str(image_path(run, i)), small_size(run, i)) for i in what.images]
+    done = labeller.predict(images, what.work / PREDICTIONS)
+    return {
+        "num_images": len(images) - len(done),
+        "quarantined": [{"image_id": item.image_id, "reason": item.reason} for item in done],
+    }
+
+
+def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path) -> Labeller:
+    """Return the long-lived process that holds this checkpoint; started on first use, shared by all shards."""
+    job = PredictJob(
+        checkpoint=str(run.path / checkpoint.path),
+        config=str(run.path / checkpoint.config),
+        num_classes=class_map_of(run, index).num_classes,
+        label=run.config.label,
+        device=run.config.runtime.device,
+        max_megapixels=run.config.data.max_megapixels,
+    )
+    spec = LabellerSpec(
+        job=job,
+        log_path=log_path,
+        pass_fds=lock_descriptors(run),
+        grace_s=run.config.runtime.grace_s,
+        max_failures=run.config.label.max_failures,
+        cancelled=lambda: cancelled(run),
+    )
+    return labellers.get(spec)

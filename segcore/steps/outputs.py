@@ -1,0 +1,147 @@
+"""The last step: model, pseudo-annotations, submission and report of the best round, under stable names in outputs/."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from segcore.data.label_maps import LabelMaps
+from segcore.outputs.index_png import export_index_pngs
+from segcore.outputs.report import render_report
+from segcore.outputs.submission import SubmissionSpec, validate_submission, write_submission
+from segcore.records import ImageRecord, RoundRecord, Score
+from segcore.steps.decide import goes_on
+from segcore.steps.evaluate import Evaluation
+from segcore.steps.index import Index, class_map_of, images_of
+from segcore.steps.label import PREDICTIONS
+from segcore.steps.pseudo_labels import LabelledPool
+from segcore.steps.report import ReportSpec, report_data, score_of
+from segcore.steps.run import Run
+from segcore.steps.train import PseudoLabels
+from segcore.store.durable import sync_folder
+from segcore.store.events import append_event
+from segcore.trust.loop_policy import winner
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILES = ("model.pth", "model_config.py", "lineage.json")
+LABEL_FILES = ("annotations.json", "quality.json", "thresholds.json")
+
+
+NO_LABELS = LabelledPool((), None)  # of a run without unlabelled images
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """A finished loop. report: score on the report set; control: score of the GT-only student; None where not made."""
+
+    run: Run
+    index: Index
+    history: tuple[RoundRecord, ...]
+    labels: LabelledPool
+    report: Evaluation | None
+    control: Evaluation | None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run ends with. outputs: absolute folder. miou, first_miou: gate mIoU of the winner and of round 0."""
+
+    run_id: str
+    outputs: str
+    winner_index: int
+    num_rounds: int
+    miou: float
+    first_miou: float
+    stop_reason: str
+
+
+def publish_outputs(spec: OutputSpec) -> RunSummary:
+    """Fill outputs/ file by file, each replaced whole; making it again is cheap, so it is never reused."""
+    run, best = spec.run, winner(spec.history)
+    folder = run.layout.outputs_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MODEL_FILES:
+        place_file(run.path / Path(best.student.path).parent / name, folder / name)
+    if spec.labels.pseudo_labels is not None:
+        place_labels(spec, spec.labels.pseudo_labels, folder)
+    test = tuple(image for image in images_of(run, spec.index) if image.source == "test")
+    if test and run.config.outputs.submission_size is not None:
+        place_submission(spec, test, run.config.outputs.submission_size)
+    _, stop_reason = goes_on(run, spec.history)
+    place_report(spec, stop_reason)
+    sync_folder(folder)
+    summary = RunSummary(
+        run_id=run.run_id,
+        outputs=str(folder),
+        winner_index=best.round_index,
+        num_rounds=len(spec.history) - 1,
+        miou=best.score.miou.point,
+        first_miou=spec.history[0].score.miou.point,
+        stop_reason=stop_reason,
+    )
+    append_event(run.path, "outputs", winner=best.round_index, miou=summary.miou, reason=stop_reason)
+    logger.info("stopped: %s", stop_reason)
+    logger.info("outputs of round %d: %s", best.round_index, folder)
+    return summary
+
+
+def place_file(source: Path, target: Path) -> None:
+    """Put a copy of source at target, whole or not at all; a hard link where the file system can."""
+    temporary = target.with_name(f".{target.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def place_labels(spec: OutputSpec, pseudo: PseudoLabels, folder: Path) -> None:
+    """Place the COCO pseudo-annotations with their quality card, and index PNGs beside them."""
+    source = spec.run.path / pseudo.output.path
+    for name in LABEL_FILES:
+        place_file(source / name, folder / name)
+    if not spec.run.config.outputs.index_png:
+        return
+    new, target = folder / ".index_png.new", folder / "index_png"
+    shutil.rmtree(new, ignore_errors=True)
+    maps = LabelMaps(source / "label_maps.arrow")
+    export_index_pngs(maps, maps.ids(), new, class_map_of(spec.run, spec.index).palette)
+    maps.close()
+    shutil.rmtree(target, ignore_errors=True)
+    new.rename(target)
+
+
+def place_submission(spec: OutputSpec, test: tuple[ImageRecord, ...], size: tuple[int, int]) -> None:
+    """Write submission.csv and check it as a judge would."""
+    run = spec.run
+    num_classes = class_map_of(run, spec.index).num_classes
+    target = run.layout.outputs_dir / "submission.csv"
+    new = target.with_name(".submission.csv.new")
+    files = tuple(run.path / shard.output.path / PREDICTIONS for shard in spec.labels.shards)
+    missing = write_submission(SubmissionSpec(files, test, size, num_classes, fill_class=0), new)
+    for image_id in missing:
+        logger.warning("submission: %s could not be labelled and is filled with class 0", image_id)
+    validate_submission(new, [image.file_name for image in test], size, num_classes)
+    new.replace(target)
+
+
+def place_report(spec: OutputSpec, stop_reason: str) -> None:
+    """Write report.html."""
+    run = spec.run
+    scores: list[Score | None] = [
+        None if evaluation is None else score_of(run, spec.index, evaluation)
+        for evaluation in (spec.report, spec.control)
+    ]
+    pseudo = spec.labels.pseudo_labels
+    data = report_data(
+        ReportSpec(run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1])
+    )
+    target = run.layout.outputs_dir / "report.html"
+    new = target.with_name(".report.html.new")
+    render_report(data, new)
+    new.replace(target)

@@ -1,0 +1,170 @@
+"""The calibrate and filter steps: from raw predictions to pseudo-labels, in seconds and without a model."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcore.data.label_maps import LabelMaps
+from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels
+from segcore.pseudo.histograms import write_calib_histogram
+from segcore.pseudo.predictions import read_predictions
+from segcore.pseudo.thresholds import share_of_round
+from segcore.records import POOL_ROLES, Checkpoint, RoundRecord, StepOutput
+from segcore.steps.index import Index, class_map_of, ground_truth_path, images_of, pool_of, summary_of
+from segcore.steps.label import PREDICTIONS, LabelledShard
+from segcore.steps.run import Run, ensure_step
+from segcore.steps.train import PseudoLabels
+from segcore.store.layout import calibration_place, pseudo_labels_place
+from segcore.store.manifest import read_manifest
+from segcore.store.steps import Step
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+CALIB_HISTOGRAM = "calib_histogram.parquet"
+
+
+@dataclass(frozen=True)
+class FilterSpec:
+    """What to filter. round_index: None for the final labelling. previous: pseudo-labels of the round before."""
+
+    run: Run
+    index: Index
+    teacher: Checkpoint
+    round_index: int | None
+    threshold_round: int
+    shards: tuple[LabelledShard, ...]
+    previous: StepOutput | None
+
+
+@dataclass(frozen=True)
+class LabelledPool:
+    """A teacher's labelling of the pool: its shards, and the pseudo-labels made of them (None without a pool)."""
+
+    shards: tuple[LabelledShard, ...]
+    pseudo_labels: PseudoLabels | None
+
+
+def filter_spec(
+    run: Run,
+    index: Index,
+    history: tuple[RoundRecord, ...],
+    teacher: Checkpoint,
+    shards: tuple[LabelledShard, ...],
+    final: bool = False,
+) -> FilterSpec:
+    """Return what to filter after the rounds in history; final: for outputs/, with the last round's thresholds."""
+    latest = history[-1].pseudo_labels
+    round_index = len(history)
+    threshold_round = max(1, round_index - 1) if final else round_index
+    return FilterSpec(run, index, teacher, None if final else round_index, threshold_round, shards, latest)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Published histogram of confidence and correctness on calib."""
+
+    output: StepOutput
+    num_images: int
+
+
+def calibrate_step(spec: FilterSpec) -> Step:
+    """Return the calibrate step: the predictions, and the truth of calib."""
+    inputs = {"shards": shard_digests(spec), "calib": spec.index.digests["calib"]}
+    return Step("calibrate", VERSION, calibration_place(spec.round_index), inputs)
+
+
+def calibrate(spec: FilterSpec) -> Calibration:
+    """Count, on calib, how often which confidence is right."""
+    run = spec.run
+    published = ensure_step(run, calibrate_step(spec), lambda work: build_calibration(spec, work))
+    value: Any = published.value
+    return Calibration(published.output(run.path), value["num_images"])
+
+
+def build_calibration(spec: FilterSpec, work: Path) -> dict[str, Any]:
+    """Write the calib histogram."""
+    run, index = spec.run, spec.index
+    calib = {image.image_id for image in images_of(run, index, "calib")}
+    predictions = itertools.chain.from_iterable(read_predictions(path, calib) for path in prediction_paths(spec))
+    truth = LabelMaps(ground_truth_path(run, index))
+    num_classes = class_map_of(run, index).num_classes
+    num_images = write_calib_histogram(work / CALIB_HISTOGRAM, predictions, truth, num_classes)
+    truth.close()
+    return {"num_images": num_images}
+
+
+def filter_step(spec: FilterSpec, calibration: Calibration) -> Step:
+    """Return the filter step: predictions, calibration, the filter's config and the class list."""
+    run = spec.run
+    classes = class_map_of(run, spec.index)
+    config = run.config.filter
+    inputs = {
+        "shards": shard_digests(spec),
+        "calibration": calibration.output.digest,
+        "pool": [spec.index.digests[role] for role in POOL_ROLES],
+        "train": spec.index.digests["train"],
+        "filter": config.model_dump(mode="json"),
+        "share": share_of_round(config, spec.threshold_round),
+        "round": spec.threshold_round,
+        "classes": [list(classes.names), list(classes.category_ids)],
+        "teacher": spec.teacher.digest,
+        "previous": None if spec.previous is None else spec.previous.digest,
+    }
+    return Step("filter", VERSION, pseudo_labels_place(spec.round_index), inputs)
+
+
+def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
+    """Turn predictions into pseudo-labels."""
+    run = spec.run
+    published = ensure_step(run, filter_step(spec, calibration), lambda work: build(spec, work))
+    value: Any = published.value
+    if not published.reused:
+        coverage = value["coverage"] or 0.0
+        logger.info("%s: %d images, coverage %.3f", filter_place(spec), value["num_images"], coverage)
+        for alarm in value["alarms"]:
+            logger.warning("%s: %s", filter_place(spec), alarm)
+    manifest = read_manifest(published.path)
+    maps = manifest.files["label_maps.arrow"].sha256
+    return PseudoLabels(published.output(run.path), value["num_images"], maps)
+
+
+def filter_place(spec: FilterSpec) -> str:
+    """Return where the spec's pseudo-labels are published, without key."""
+    return pseudo_labels_place(spec.round_index)
+
+
+def build(spec: FilterSpec, work: Path) -> dict[str, Any]:
+    """Write label maps, COCO file, thresholds and quality card."""
+    run, index = spec.run, spec.index
+    pixels = summary_of(run, index)["class_pixels"]["train"]
+    shares = [count / max(1, sum(pixels)) for count in pixels]
+    previous = None if spec.previous is None else run.path / spec.previous.path / "label_maps.arrow"
+    return build_pseudo_labels(
+        PseudoLabelSpec(
+            predictions=prediction_paths(spec),
+            images=pool_of(run, index),
+            class_map=class_map_of(run, index),
+            filter=run.config.filter,
+            teacher=spec.teacher.digest,
+            round_index=spec.threshold_round,
+            truth_share=tuple(shares),
+            previous=previous,
+        ),
+        work,
+    )
+
+
+def prediction_paths(spec: FilterSpec) -> tuple[Path, ...]:
+    """Return the prediction files in the order of their shards."""
+    ordered = sorted(spec.shards, key=lambda shard: shard.shard_index)
+    return tuple(spec.run.path / shard.output.path / PREDICTIONS for shard in ordered)
+
+
+def shard_digests(spec: FilterSpec) -> list[str]:
+    """Return the content hashes of the shards in order."""
+    return [shard.output.digest for shard in sorted(spec.shards, key=lambda shard: shard.shard_index)]

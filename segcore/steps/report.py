@@ -1,0 +1,214 @@
+"""Gather what the report shows from the run files."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from segcore.data.images import read_image
+from segcore.data.label_maps import LabelMaps
+from segcore.outputs.report_data import Overlay, PseudoLabelReport, ReportData, RoundReport
+from segcore.pseudo.confidence import dequantise
+from segcore.pseudo.histograms import CalibHistogram, read_calib_histogram
+from segcore.pseudo.predictions import Prediction, read_predictions
+from segcore.records import ImageRecord, RoundRecord, Score, StepOutput
+from segcore.steps.evaluate import Evaluation, read_confusions
+from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, summary_of
+from segcore.steps.label import PREDICTIONS, LabelledShard
+from segcore.steps.run import Run
+from segcore.steps.train import PseudoLabels
+from segcore.store.environment import environment
+from segcore.store.events import read_events
+from segcore.trust.gate import GateSpec, score
+from segcore.trust.loop_policy import winner
+
+NUM_OVERLAYS = 6  # of each kind
+KIND_NAMES = {
+    "index": "index", "train": "train", "label": "label", "calibrate": "calibrate", "filter": "filter",
+    "evaluate": "evaluate",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReportSpec:
+    """A finished loop, and what was made of its winner."""
+
+    run: Run
+    index: Index
+    history: tuple[RoundRecord, ...]
+    stop_reason: str
+    pseudo_labels: PseudoLabels | None
+    shards: tuple[LabelledShard, ...]
+    report_score: Score | None
+    control: Score | None
+
+
+def score_of(run: Run, index: Index, evaluation: Evaluation) -> Score:
+    """Return the score of a published evaluation."""
+    spec = GateSpec(
+        level=run.config.loop.gate_level,
+        num_comparisons=1,
+        resamples=run.config.loop.gate_resamples,
+        seed=run.config.loop.seed,
+        class_names=class_map_of(run, index).names,
+        baseline_round=None,
+        num_excluded=evaluation.num_excluded,
+    )
+    return score(read_confusions(run, evaluation.output), spec)
+
+
+def report_data(spec: ReportSpec) -> ReportData:
+    """Return everything report.html shows."""
+    run, index = spec.run, spec.index
+    classes = class_map_of(run, index)
+    summary = summary_of(run, index)
+    versions: Any = environment()
+    seconds = seconds_by_round(run)
+    rounds = tuple(round_report(run, record, seconds[f"round_{record.round_index:02d}"]) for record in spec.history)
+    packages = versions.get("packages", {})
+    return ReportData(
+        run_id=run.run_id,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        config_yaml=yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        class_names=classes.names,
+        palette=classes.palette,
+        rounds=rounds,
+        winner_index=winner(spec.history).round_index,
+        stop_reason=spec.stop_reason,
+        role_counts=index.num_images,
+        num_dropped=len(summary["dropped"]),
+        num_quarantined=len(summary["quarantined"]) + sum(shard.num_quarantined for shard in spec.shards),
+        transductive=transductive(run, index),
+        versions={"python": str(versions.get("python")), **{name: str(found) for name, found in packages.items()}},
+        machine=f"{platform.machine()}, {platform.system()}",
+        commit=str(versions.get("commit") or "not from a git checkout"),
+        reproduce=f"segloop run CONFIG --run-id {run.run_id}   # CONFIG: the text below, saved as YAML",
+        control=spec.control,
+        report_score=spec.report_score,
+        alarms=alarms_of(run, spec.history),
+        overlays=(*gate_overlays(spec), *pool_overlays(spec)),
+    )
+
+
+def transductive(run: Run, index: Index) -> str:
+    """Return a sentence on the use of test images."""
+    if not index.num_images.get("test"):
+        return "There were no unlabelled test images."
+    if run.config.pool.use_test:
+        return (
+            "Transductive: test images were pseudo-labelled and trained on (without their labels); some rules "
+            "forbid this, pool.use_test: false turns it off."
+        )
+    return "Inductive: test images were not trained on (pool.use_test: false)."
+
+
+def seconds_by_round(run: Run) -> dict[str, dict[str, float]]:
+    """Return the wall-clock seconds of finished steps, by first folder and kind."""
+    seconds: dict[str, dict[str, float]] = defaultdict(dict)
+    for event in read_events(run.path):
+        if event["event"] == "step_done":
+            place, kind = str(event["place"]).split("/", 1)[0], str(event["kind"])
+            seconds[place][kind] = seconds[place].get(kind, 0.0) + float(event["seconds"])
+    return seconds
+
+
+def round_report(run: Run, record: RoundRecord, seconds: dict[str, float]) -> RoundReport:
+    """Return what the report shows of a round."""
+    pseudo = None if record.pseudo_labels is None else pseudo_report(run, record.pseudo_labels, record.round_index)
+    ordered = {kind: seconds[kind] for kind in KIND_NAMES if kind in seconds}
+    return RoundReport(record.round_index, record.score, record.decision, ordered, pseudo)
+
+
+def pseudo_report(run: Run, output: StepOutput, round_index: int) -> PseudoLabelReport:
+    """Return thresholds, coverage and expected precision of a round's pseudo-labels."""
+    card = read_json(run.path / output.path / "quality.json")
+    taus = read_json(run.path / output.path / "thresholds.json")["classes"]
+    histogram = next(
+        iter(sorted(run.layout.round_dir(round_index).glob("calibration.*/calib_histogram.parquet"))), None
+    )
+    levels = [row["level"] for row in taus]
+    precision = None if histogram is None else expected_precision(read_calib_histogram(histogram), levels)
+    return PseudoLabelReport(
+        tau=tuple(row["tau"] for row in taus),
+        coverage=tuple(row["coverage"] for row in card["classes"]),
+        ignored_share=card["share_ignored"],
+        num_images=card["num_images"],
+        precision=precision,
+    )
+
+
+def expected_precision(histogram: CalibHistogram, levels: list[int]) -> tuple[float | None, ...]:
+    """Return, per class, the share of calib pixels at or above its threshold that are right; None without any."""
+    pooled = histogram.pooled(len(levels))
+    sums = [pooled[class_id, level:].sum(axis=0) for class_id, level in enumerate(levels)]
+    return tuple(float(correct / count) if count else None for count, correct in sums)
+
+
+def alarms_of(run: Run, history: tuple[RoundRecord, ...]) -> tuple[str, ...]:
+    """Return the alarms of every round's quality card."""
+    found = []
+    for record in history:
+        if record.pseudo_labels is not None:
+            card = read_json(run.path / record.pseudo_labels.path / "quality.json")
+            found += [f"round {record.round_index}: {alarm}" for alarm in card["alarms"]]
+    return tuple(found)
+
+
+def gate_overlays(spec: ReportSpec) -> list[Overlay]:
+    """Return some gate images with truth and the winner's prediction: the first, spread over the list."""
+    run, best = spec.run, winner(spec.history)
+    path = run.path / best.evaluation.path / PREDICTIONS
+    images = {image.image_id: image for image in images_of(run, spec.index, "gate")}
+    chosen = spread(sorted(images), NUM_OVERLAYS)
+    truth = LabelMaps(ground_truth_path(run, spec.index))
+    overlays = [
+        overlay(run, images[p.image_id], p, truth[p.image_id], f"gate: {p.image_id}")
+        for p in read_predictions(path, chosen)
+    ]
+    truth.close()
+    return overlays
+
+
+def pool_overlays(spec: ReportSpec) -> list[Overlay]:
+    """Return some pool images with the winner's pseudo-label; ignored pixels are left blank."""
+    if spec.pseudo_labels is None:
+        return []
+    run = spec.run
+    maps = LabelMaps(run.path / spec.pseudo_labels.output.path / "label_maps.arrow")
+    images = {image.image_id: image for image in images_of(run, spec.index)}
+    chosen = spread(maps.ids(), NUM_OVERLAYS)
+    overlays = []
+    for shard in spec.shards:
+        for prediction in read_predictions(run.path / shard.output.path / PREDICTIONS, chosen):
+            kept = Prediction(prediction.image_id, maps[prediction.image_id], prediction.confidence, None)
+            image = images[prediction.image_id]
+            overlays.append(overlay(run, image, kept, None, f"pseudo-label: {prediction.image_id}"))
+    maps.close()
+    return overlays
+
+
+def overlay(run: Run, image: ImageRecord, prediction: Prediction, truth: Any, title: str) -> Overlay:
+    """Return one picture row."""
+    pixels = np.ascontiguousarray(read_image(image_path(run, image))[..., ::-1])
+    confidence = dequantise(prediction.confidence).astype(np.float32)
+    return Overlay(title, pixels, prediction.label_map, truth, confidence)
+
+
+def spread(items: Any, num: int) -> list[str]:
+    """Return at most num items at even distances."""
+    listed = list(items)
+    step = max(1, len(listed) // num)
+    return listed[::step][:num]
+
+
+def read_json(path: Path) -> Any:
+    """Return the contents of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))

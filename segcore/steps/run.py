@@ -1,0 +1,127 @@
+"""A run that is open: its folder locked for writing, its config known to every step."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from segcore.config.load import load_config, parse_config
+from segcore.config.schema import RunConfig
+from segcore.errors import CancelledError
+from segcore.store.events import append_event
+from segcore.store.layout import RunLayout
+from segcore.store.lock import RunLock, lock_run
+from segcore.store.publish import Build, Published, ensure
+from segcore.store.run_file import open_run_file, read_run_file
+from segcore.store.steps import Step
+
+logger = logging.getLogger(__name__)
+
+held_locks: dict[str, RunLock] = {}  # by run folder; children inherit the descriptors
+cancel_checks: list[Callable[[], bool]] = []  # who else may ask a run to stop, e.g. the task layer for Prefect
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run by name and place. folder: absolute. update: a changed config may redo finished steps."""
+
+    run_id: str
+    folder: str
+    update: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Return the run folder."""
+        return Path(self.folder)
+
+    @property
+    def layout(self) -> RunLayout:
+        """Return where everything of the run lies."""
+        return RunLayout(self.path)
+
+    @property
+    def config(self) -> RunConfig:
+        """Return the config in run.json."""
+        return stored_config(self.folder, self.layout.run_file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def stored_config(folder: str, changed_ns: int) -> RunConfig:
+    """Return a run folder's config; changed_ns: when run.json changed, so that the cache notices."""
+    del changed_ns
+    run_file = read_run_file(Path(folder))
+    return parse_config(run_file.config, f"{folder}/run.json")
+
+
+def run_folder(config: RunConfig, run_id: str | None = None) -> Path:
+    """Return the absolute folder of a config's run."""
+    return (config.runtime.artifacts / (run_id or str(config.run_id))).resolve()
+
+
+@contextlib.contextmanager
+def open_run(
+    config_path: str, run_id: str | None = None, update: bool = False, overrides: Sequence[str] = ()
+) -> Iterator[Run]:
+    """Lock a run for writing and note its config; give the lock back at the end.
+
+    RunLockedError when somebody else works on it, RunChangedError when its config is another one and not update.
+    A CANCEL file left from an earlier stop is removed: starting again is what it waited for.
+    """
+    config = load_config(Path(config_path), overrides)
+    name = run_id or str(config.run_id)
+    folder = run_folder(config, name)
+    with lock_run(folder) as lock:
+        open_run_file(folder, name, config.model_dump(mode="json"), update)
+        run = Run(name, str(folder), update)
+        run.layout.cancel_file.unlink(missing_ok=True)
+        held_locks[run.folder] = lock
+        append_event(folder, "opened", update=update)
+        try:
+            yield run
+        except BaseException as error:
+            append_event(folder, "stopped", error=f"{type(error).__name__}: {error}"[:2000])
+            raise
+        finally:
+            held_locks.pop(run.folder, None)
+        append_event(folder, "finished")
+
+
+def lock_descriptors(run: Run) -> tuple[int, ...]:
+    """Return the descriptors that child processes must inherit so that the run stays locked while they live."""
+    lock = held_locks.get(run.folder)
+    return () if lock is None else (lock.descriptor,)
+
+
+def cancelled(run: Run) -> bool:
+    """Return whether somebody asked the run to stop: a CANCEL file in its folder, or the task layer."""
+    return run.layout.cancel_file.exists() or any(check() for check in cancel_checks)
+
+
+def refuse_if_cancelled(run: Run) -> None:
+    """Raise CancelledError when the run was asked to stop."""
+    if cancelled(run):
+        raise CancelledError(f"run {run.run_id} was cancelled; start it again to go on where it stopped")
+
+
+def ensure_step(run: Run, step: Step, build: Build) -> Published:
+    """Return a step's result, built only when there is none; note in events.jsonl what happened and how long."""
+    refuse_if_cancelled(run)
+    started = time.monotonic()
+
+    def timed_build(work: Path) -> Any:
+        append_event(run.path, "step_started", place=step.place, kind=step.kind, key=step.key)
+        return build(work)
+
+    published = ensure(run.path, step, timed_build)
+    event = "step_reused" if published.reused else "step_done"
+    folder = run.layout.relative(published.path)
+    append_event(run.path, event, place=step.place, kind=step.kind, folder=folder, seconds=time.monotonic() - started)
+    if published.reused:
+        logger.info("%s: reused %s", step.place, folder)
+    return published

@@ -1,0 +1,251 @@
+"""The train step: one student, in a child process of its own, that resumes where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segcore.config.schema import RunConfig
+from segcore.data.label_maps import LabelMaps
+from segcore.process.jobs import ImportJob, ModelSpec, Sample, TrainJob, write_import_job, write_train_job
+from segcore.process.training import run_import, run_training
+from segcore.records import POOL_ROLES, Checkpoint, ImageRecord, StepOutput
+from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, pool_of
+from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
+from segcore.store.canonical import file_sha256
+from segcore.store.disk import require_free_space
+from segcore.store.publish import Published
+from segcore.store.steps import Step
+from segcore.trust.lineage import Lineage, SeenImage, extend
+from segcore.trust.loop_policy import round_seed
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+WEIGHTS, MODEL_CONFIG, LINEAGE = "model.pth", "model_config.py", "lineage.json"
+NO_INFLUENCE = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Published pseudo-labels. num_images: labelled pool images. maps_digest: sha256 of the label maps file."""
+
+    output: StepOutput
+    num_images: int
+    maps_digest: str
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One student. pseudo_labels, teacher: None when it learns from GT alone. place: where it is published."""
+
+    run: Run
+    index: Index
+    round_index: int
+    pseudo_labels: PseudoLabels | None
+    teacher: Checkpoint | None
+    place: str
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained student and the step it came from."""
+
+    checkpoint: Checkpoint
+    output: StepOutput
+
+
+def iterations_of(config: RunConfig, round_index: int) -> int:
+    """Return how long the student of a round is trained."""
+    later = config.train.round_iterations
+    return later if round_index > 0 and later is not None else config.train.iterations
+
+
+def train_step(spec: TrainSpec) -> Step:
+    """Return the train step: model, schedule, seed and content hashes; no paths, workers or device."""
+    config, index = spec.run.config, spec.index
+    pseudo = spec.pseudo_labels
+    inputs = {
+        "model": model_inputs(config),
+        "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
+        "train": config.train.model_dump(mode="json", exclude=NO_INFLUENCE),
+        "iterations": iterations_of(config, spec.round_index),
+        "seed": round_seed(config.loop.seed, spec.round_index),
+        "ground_truth": index.digests["train"],
+        "pseudo_labels": None if pseudo is None else pseudo.maps_digest,
+        "pool": None if pseudo is None else [index.digests[role] for role in POOL_ROLES],
+    }
+    return Step("train", VERSION, spec.place, inputs)
+
+
+def class_lists(spec: TrainSpec) -> tuple[list[str], list[list[int]]]:
+    """Return names and palette of the classes."""
+    classes = class_map_of(spec.run, spec.index)
+    return list(classes.names), [list(colour) for colour in classes.palette]
+
+
+def model_inputs(config: RunConfig) -> dict[str, Any]:
+    """Return what identifies the untrained model: preset, or the model config's text, and the initial weights."""
+    model = config.model
+    return {
+        "preset": model.preset,
+        "config": None if model.config is None else hashlib.sha256(model.config.read_bytes()).hexdigest(),
+        "weights": weights_identity(model.weights),
+        "head_channels": model.head_channels,
+    }
+
+
+def weights_identity(weights: str | None) -> str | None:
+    """Return the sha256 of a weights file; a name, or None for random values, as it is."""
+    return weights if weights is None or weights == "imagenet" else file_sha256(Path(weights))
+
+
+def train(spec: TrainSpec) -> Student:
+    """Train a student, or reuse it."""
+    run = spec.run
+    require_free_space(run.path, run.config.runtime.min_free_gb)
+    step = train_step(spec)
+    published = ensure_step(run, step, lambda work: build(spec, step, work))
+    return student_of(run, published)
+
+
+def student_of(run: Run, published: Published) -> Student:
+    """Return a published training or import as a student."""
+    folder = run.layout.relative(published.path)
+    weights, config, lineage = (f"{folder}/{name}" for name in (WEIGHTS, MODEL_CONFIG, LINEAGE))
+    value: Any = published.value
+    checkpoint = Checkpoint(weights, value["weights_sha256"], config, lineage)
+    return Student(checkpoint, published.output(run.path))
+
+
+def build(spec: TrainSpec, step: Step, work: Path) -> dict[str, Any]:
+    """Run the training program; write weights, model config and lineage."""
+    run, resume_dir = spec.run, spec.run.layout.resume_dir(step)
+    resume_dir.mkdir(parents=True, exist_ok=True)
+    pseudo = pseudo_images(spec)
+    job = train_job(spec, pseudo, resume_dir, work)
+    what = f"{len(job.ground_truth)} labelled" + (f" + {len(pseudo)} pseudo-labelled" if pseudo else "")
+    logger.info("%s: train on %s images, %d iterations", spec.place, what, job.iterations)
+    job_path = resume_dir / "job.json"
+    write_train_job(job_path, job)
+    run_training(job_path, job, run.layout.log_file(step), training_options(run))
+    student_lineage(spec, pseudo).write(work / LINEAGE)
+    return {"weights_sha256": file_sha256(work / WEIGHTS), "iterations": job.iterations, "num_pseudo": len(pseudo)}
+
+
+def training_options(run: Run) -> tuple[tuple[int, ...], float, Callable[[], bool]]:
+    """Return inherited descriptors, grace time in seconds and the cancel check of a child process."""
+    return lock_descriptors(run), run.config.runtime.grace_s, lambda: cancelled(run)
+
+
+def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path, work: Path) -> TrainJob:
+    """Return the job file's contents."""
+    run, config = spec.run, spec.run.config
+    classes = class_map_of(run, spec.index)
+    model = ModelSpec(
+        preset=config.model.preset,
+        config=None if config.model.config is None else str(config.model.config),
+        weights=config.model.weights,
+        head_channels=config.model.head_channels,
+        class_names=classes.names,
+        palette=classes.palette,
+    )
+    return TrainJob(
+        model=model,
+        train=config.train,
+        iterations=iterations_of(config, spec.round_index),
+        seed=round_seed(config.loop.seed, spec.round_index),
+        ground_truth=samples(run, images_of(run, spec.index, "train")),
+        ground_truth_maps=str(ground_truth_path(run, spec.index)),
+        pseudo=samples(run, pseudo),
+        pseudo_maps=None if spec.pseudo_labels is None else str(pseudo_maps(spec)),
+        init_weights=None,
+        resume_dir=str(resume_dir),
+        out_dir=str(work),
+        device=config.runtime.device,
+        log_every=config.runtime.log_every,
+    )
+
+
+def samples(run: Run, images: tuple[ImageRecord, ...]) -> tuple[Sample, ...]:
+    """Return images as the training program wants them."""
+    return tuple(Sample(image.image_id, str(image_path(run, image))) for image in images)
+
+
+def pseudo_maps(spec: TrainSpec) -> Path:
+    """Return the label maps file of the spec's pseudo-labels."""
+    assert spec.pseudo_labels is not None, "only with pseudo-labels"
+    return spec.run.path / spec.pseudo_labels.output.path / "label_maps.arrow"
+
+
+def pseudo_images(spec: TrainSpec) -> tuple[ImageRecord, ...]:
+    """Return the pool images that have a pseudo-label with at least one kept pixel."""
+    if spec.pseudo_labels is None:
+        return ()
+    maps = LabelMaps(pseudo_maps(spec))
+    pool = pool_of(spec.run, spec.index)
+    kept = tuple(image for image in pool if image.image_id in maps and (maps[image.image_id] != 255).any())
+    maps.close()
+    return kept
+
+
+def student_lineage(spec: TrainSpec, pseudo: tuple[ImageRecord, ...]) -> Lineage:
+    """Return every image the student or an ancestor has learnt from."""
+    run, teacher = spec.run, spec.teacher
+    parent = None if teacher is None else Lineage.read(run.path / teacher.lineage)
+    digest = None if teacher is None else teacher.digest
+    return extend(parent, images_of(run, spec.index, "train"), pseudo, digest)
+
+
+def has_given_teacher(run: Run) -> bool:
+    """Return whether round 0 is a checkpoint from outside."""
+    return run.config.model.teacher is not None
+
+
+def wants_control(run: Run, winner_index: int) -> bool:
+    """Return whether to train a GT-only student: asked for, and the winner is not one itself."""
+    return run.config.loop.control and winner_index > 0
+
+
+def import_teacher(spec: TrainSpec) -> Student:
+    """Bring the checkpoint of model.teacher into the run as the student of round 0."""
+    run = spec.run
+    given = run.config.model.teacher
+    assert given is not None, "only with model.teacher"
+    inputs = {
+        "checkpoint": file_sha256(given.checkpoint),
+        "config": file_sha256(given.config),
+        "trained_on": file_sha256(teacher_images_path(run, spec.index)),
+        "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
+    }
+    step = Step("import", VERSION, spec.place, inputs)
+    published = ensure_step(run, step, lambda work: build_import(spec, step, work))
+    return student_of(run, published)
+
+
+def build_import(spec: TrainSpec, step: Step, work: Path) -> dict[str, Any]:
+    """Copy the given weights, tensors only, and a config beside them; note every image they were trained on."""
+    run, classes = spec.run, class_map_of(spec.run, spec.index)
+    given = run.config.model.teacher
+    assert given is not None, "only with model.teacher"
+    job = ImportJob(
+        str(given.checkpoint), str(given.config), classes.names, classes.palette, run.config.train.size, str(work)
+    )
+    job_path = run.layout.resume_dir(step) / "job.json"
+    job_path.parent.mkdir(parents=True, exist_ok=True)
+    write_import_job(job_path, job)
+    run_import(job_path, run.layout.log_file(step), training_options(run))
+    rows = json.loads(teacher_images_path(run, spec.index).read_text(encoding="utf-8"))
+    images = frozenset(SeenImage(sha256, group, "gt") for sha256, group in rows)
+    Lineage(images).write(work / LINEAGE)
+    return {"weights_sha256": file_sha256(work / WEIGHTS), "num_trained_on": len(images)}
+
+
+def teacher_images_path(run: Run, index: Index) -> Path:
+    """Return the index's list of images the given teacher was trained on."""
+    return run.path / index.output.path / "teacher_images.json"

@@ -1,0 +1,1 @@
+"""Thin Prefect tasks: one frozen spec in, one small record out, one call into segcore."""

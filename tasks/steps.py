@@ -1,0 +1,76 @@
+"""The tasks of the loop, in the order in which a round runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from segcore.records import RoundRecord
+from segcore.steps import decide, evaluate, index, label, outputs, pseudo_labels, train
+from segcore.steps.run import Run
+from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, worth_retrying
+
+OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@task(name="index-images", task_run_name="index images", **OPTIONS)
+def index_images(run: Run) -> Any:
+    """Read, check and hash every image; give each its role."""
+    return shown(index.index_images(run))
+
+
+@task(name="import-teacher", task_run_name="import the given teacher", **OPTIONS)
+def import_teacher(spec: train.TrainSpec) -> Any:
+    """Bring a checkpoint from outside into the run."""
+    return shown(train.import_teacher(spec))
+
+
+@task(name="train-student", task_run_name="train {spec.place}", **OPTIONS)
+def train_student(spec: train.TrainSpec) -> Any:
+    """Train one student, resuming where an earlier attempt stopped."""
+    return shown(train.train(spec))
+
+
+@task(
+    name="label-shard",
+    task_run_name="label shard {spec.shard_index:04d}",
+    retries=LABEL_RETRIES,
+    retry_delay_seconds=LABEL_RETRY_DELAY_S,
+    retry_condition_fn=worth_retrying,
+    **OPTIONS,
+)
+def label_shard(spec: label.LabelSpec) -> Any:
+    """Predict one shard with test-time augmentation."""
+    return shown(label.label_shard(spec))
+
+
+@task(name="calibrate", task_run_name="calibrate on calib", **OPTIONS)
+def calibrate(spec: pseudo_labels.FilterSpec) -> Any:
+    """Count how often which confidence is right."""
+    return shown(pseudo_labels.calibrate(spec))
+
+
+@task(name="filter-labels", task_run_name="filter pseudo-labels", **OPTIONS)
+def filter_labels(spec: pseudo_labels.FilterSpec, calibration: pseudo_labels.Calibration) -> Any:
+    """Keep what is reliable; below threshold becomes ignore."""
+    return shown(pseudo_labels.filter_labels(spec, calibration))
+
+
+@task(name="evaluate-student", task_run_name="score on {spec.role} images", **OPTIONS)
+def evaluate_student(spec: evaluate.EvaluateSpec) -> Any:
+    """Score a checkpoint on images its lineage has never seen."""
+    return shown(evaluate.evaluate(spec))
+
+
+@task(name="decide", task_run_name="gate", **OPTIONS)
+def decide_round(spec: decide.DecideSpec) -> RoundRecord:
+    """Compare the student with the best so far."""
+    return decide.decide(spec)
+
+
+@task(name="publish-outputs", task_run_name="publish outputs", **OPTIONS)
+def publish_outputs(spec: outputs.OutputSpec) -> Any:
+    """Leave model, pseudo-annotations, submission and report under stable names."""
+    return outputs.publish_outputs(spec)
