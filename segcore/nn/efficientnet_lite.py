@@ -37,6 +37,8 @@ class EfficientNetLite0(BaseModule):
         self._blocks = network._blocks
         for module in self.modules():
             fold_padding(module)
+            if isinstance(module, nn.ReLU6):
+                module.inplace = True  # batch norm's backward needs its input only
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the features at strides 4, 8, 16, 32.

@@ -66,15 +66,22 @@ class SeededTrainLoop(IterBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train to the end, or until a hook sets stop_training."""
         self.runner.call_hook("before_train")
-        while self._iter < self._max_iters and not self.stop_training:
-            batch = next(self.dataloader_iterator)
-            self.runner.model.train()
-            for module in self.start.frozen:
-                module.eval()
-            torch.manual_seed(self.start.seed * 1_000_003 + self._iter)
-            self.run_iter(batch)
+        batches = iter(self.dataloader)
+        try:
+            while self._iter < self._max_iters and not self.stop_training:
+                self.train_on(next(batches))
+        finally:
+            del batches  # ends the loading workers; the interpreter's own way, SIGTERM, they ignore
         self.runner.call_hook("after_train")
         return self.runner.model
+
+    def train_on(self, batch: Any) -> None:
+        """Run one seeded iteration."""
+        self.runner.model.train()
+        for module in self.start.frozen:
+            module.eval()
+        torch.manual_seed(self.start.seed * 1_000_003 + self._iter)
+        self.run_iter(batch)
 
 
 class LoadedRunner(Runner):

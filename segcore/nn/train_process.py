@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segcore.errors import SegloopError
-from segcore.nn.devices import limit_visible_devices
+from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices
 from segcore.nn.known_warnings import silence_known_warnings
 from segcore.process.jobs import TrainJob, read_train_job
 
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one training job; return the exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     silence_known_warnings()
+    be_a_good_neighbour()
     try:
         job = read_train_job(Path(arguments[0]))
         limit_visible_devices(job.device)

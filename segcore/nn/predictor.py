@@ -1,0 +1,157 @@
+"""The labelling engine: images in, predictions file out, with decoding, inference and writing overlapped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmseg.models import BaseSegmentor
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segcore.data.images import read_image
+from segcore.errors import CheckpointError, DataError
+from segcore.nn.devices import resolve_precision, torch_device
+from segcore.nn.networks import build_network, read_config
+from segcore.nn.tta import ViewSpec, area_average, mean_probabilities
+from segcore.nn.weights import apply_weights, load_foreign
+from segcore.process.jobs import PredictImage, PredictJob, PredictRequest
+from segcore.pseudo.confidence import quantise
+from segcore.pseudo.predictions import Prediction, PredictionWriter
+from segcore.records import Quarantined
+
+MAX_DECODED = 16  # images decoded ahead; bounds memory together with batch_megapixels
+Image = NDArray[np.uint8]
+Decoded = tuple[PredictImage, Image | Quarantined]
+Progress = Callable[[int, Sequence[str]], None]  # images done, ids being worked on
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network ready to label images."""
+
+    network: BaseSegmentor
+    spec: ViewSpec
+    max_megapixels: float
+    num_threads: int
+
+    def run(self, request: PredictRequest, progress: Progress) -> tuple[Quarantined, ...]:
+        """Write the predictions of a request, in its order; return the images that cannot be decoded.
+
+        progress: called before each group of images with how many are done and the ids of the group. The file
+        appears under its name only when complete.
+        """
+        quarantined: list[Quarantined] = []
+        part = Path(request.out + ".part")
+        done = 0
+        with ThreadPoolExecutor(1) as encoder, PredictionWriter(part) as writer:
+            written: Future[None] | None = None
+            for group in self.groups(request.images):
+                progress(done, [image.image_id for image, _ in group])
+                done += len(group)
+                good = [(image, pixels) for image, pixels in group if not isinstance(pixels, Quarantined)]
+                quarantined += [found for _, found in group if isinstance(found, Quarantined)]
+                for prediction in self.predict(good):
+                    if written is not None:
+                        written.result()
+                    written = encoder.submit(writer.write, prediction)
+            if written is not None:
+                written.result()
+        part.replace(request.out)
+        return tuple(quarantined)
+
+    def groups(self, images: Sequence[PredictImage]) -> Iterator[list[Decoded]]:
+        """Yield runs of consecutive images of one size, decoded ahead, a forward pass of the largest view each."""
+        longest = max(self.spec.sizes) ** 2 * (2 if self.spec.flip else 1)
+        per_pass = max(1, int(self.spec.batch_megapixels * 1e6 / longest))
+        decoded = self.decoded(images)
+        for _, run in groupby(decoded, key=lambda item: shape_of(item[1])):
+            yield from chunks(run, min(per_pass, MAX_DECODED))
+
+    def decoded(self, images: Sequence[PredictImage]) -> Iterator[Decoded]:
+        """Yield images in order, decoded by threads, at most MAX_DECODED ahead."""
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            waiting: list[Future[Decoded]] = []
+            for image in images:
+                waiting.append(pool.submit(self.decode, image))
+                if len(waiting) > MAX_DECODED:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+    def decode(self, image: PredictImage) -> Decoded:
+        """Return one image's pixels, or why there are none."""
+        try:
+            return image, read_image(Path(image.path), self.max_megapixels)
+        except (DataError, OSError) as error:
+            return image, Quarantined(image.image_id, str(error))
+
+    def predict(self, group: Sequence[tuple[PredictImage, Image]]) -> Iterator[Prediction]:
+        """Yield the predictions of images of one size."""
+        if not group:
+            return
+        with torch.inference_mode():
+            results = mean_probabilities(self.network, [pixels for _, pixels in group], self.spec)
+            for (image, _), probabilities_CHW in zip(group, results, strict=True):
+                yield prediction_of(image, probabilities_CHW)
+
+
+def prediction_of(image: PredictImage, probabilities_CHW: Tensor) -> Prediction:
+    """Return label map, confidence and, if asked for, the small label map of one image's mean probabilities."""
+    confidence, label_map = probabilities_CHW.max(dim=0)
+    small = None
+    if image.small_size is not None:
+        small = as_label_map(area_average(probabilities_CHW, image.small_size).argmax(dim=0))
+    return Prediction(image.image_id, as_label_map(label_map), quantise(confidence.cpu().numpy()), small)
+
+
+def as_label_map(class_ids_HW: Tensor) -> NDArray[np.uint8]:
+    """Return class ids as (H, W) uint8."""
+    return class_ids_HW.to(torch.uint8).cpu().numpy()
+
+
+def open_predictor(job: PredictJob) -> Predictor:
+    """Build the network of a job, load its weights and put it on the device."""
+    device = torch_device(job.device)
+    network = build_network(read_config(Path(job.config)))
+    report = apply_weights(network, load_foreign(Path(job.checkpoint)), job.checkpoint)
+    if report.reshaped or any(name.startswith("decode_head.") for name in report.missing):
+        raise CheckpointError(f"weights {job.checkpoint}: must hold the whole model of {job.config}, got {report}")
+    if network.out_channels != job.num_classes:
+        raise CheckpointError(
+            f"model config {job.config}: must predict the run's {job.num_classes} classes, has {network.out_channels} "
+            "outputs; train its head on these classes first"
+        )
+    network.to(device=device, memory_format=torch.channels_last).eval()
+    spec = ViewSpec(
+        sizes=job.label.sizes,
+        flip=job.label.flip,
+        resize=job.label.resize,
+        precision=resolve_precision(job.label.precision, device),
+        device=device,
+        batch_megapixels=job.batch_megapixels,
+    )
+    return Predictor(network, spec, job.max_megapixels, job.num_threads or min(os.cpu_count() or 1, 4))
+
+
+def shape_of(pixels: Image | Quarantined) -> tuple[int, ...]:
+    """Return what images must have in common to be predicted together."""
+    return () if isinstance(pixels, Quarantined) else pixels.shape
+
+
+def chunks(items: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
+    """Yield lists of at most size items."""
+    chunk: list[Decoded] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
