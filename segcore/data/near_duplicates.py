@@ -72,14 +72,15 @@ def standardise(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
     rows = thumbs.reshape(len(thumbs), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    flat = lengths < MIN_CONTRAST * THUMB_PX
-    return np.asarray(np.where(flat, 0.0, rows / np.where(flat, 1.0, lengths)), dtype=np.float32)
+    lengths[lengths < MIN_CONTRAST * THUMB_PX] = np.inf
+    rows /= lengths
+    return rows
 
 
 def find_duplicates(labelled: Sequence[Fingerprint], others: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     """Return the pairs (index in labelled, index in others) of near-duplicates, sorted.
 
-    1,000 labelled against 100,000 others take seconds and under 1 GB.
+    1,000 labelled against 100,000 others take under a minute on one core and about 1 GB.
     """
     if not labelled or not others:
         return []
