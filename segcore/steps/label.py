@@ -77,7 +77,7 @@ def label_step(spec: LabelSpec) -> Step:
 
 def prediction_inputs(run: Run, checkpoint: Checkpoint, images: Sequence[ImageRecord]) -> dict[str, Any]:
     """Return everything that decides what a checkpoint predicts on images."""
-    views = run.config.label.model_dump(mode="json", include={"sizes", "flip", "precision"})
+    views = run.config.label.model_dump(mode="json", include={"sizes", "flip", "precision", "resize"})
     return {
         "weights": checkpoint.digest,
         "model_config": file_sha256(run.path / checkpoint.config),
