@@ -40,9 +40,10 @@ def check_data(config: RunConfig) -> list[Finding]:
     errors = [f.reason for f in failures([*dataset.images(labelled=True), *teacher], cap)]
     pool = list(dataset.images(labelled=False))
     bad_pool = failures(pool, cap)
-    errors += unusable_sources(pool, bad_pool)
+    unusable = unusable_sources(pool, bad_pool)
+    errors += [f"data.{source}: none of its images is usable, say {reason}" for source, reason in unusable.items()]
     errors += bad_division(config, dataset)
-    warnings = [f"will be quarantined: {failure.reason}" for failure in bad_pool]
+    warnings = [f"will be quarantined: {f.reason}" for f in bad_pool if f.image.source not in unusable]
     warnings += doubtful_classes(dataset)
     return [*findings("error", errors), *findings("warning", warnings)]
 
@@ -61,13 +62,12 @@ def findings(severity: Literal["error", "warning"], messages: Sequence[str]) -> 
     return shown
 
 
-def unusable_sources(pool: Sequence[SourceImage], bad: Sequence[Failure]) -> Iterator[str]:
-    """Yield a message for every source without labels in which no image is usable."""
+def unusable_sources(pool: Sequence[SourceImage], bad: Sequence[Failure]) -> dict[str, str]:
+    """Return the sources without labels in which no image is usable, each with the first reason."""
     listed = Counter(image.source for image in pool)
     failed = Counter(failure.image.source for failure in bad)
-    for source, count in listed.items():
-        if failed[source] == count:
-            yield f"data.{source}: none of its {count} images is usable; is its image folder the right one?"
+    first = {failure.image.source: failure.reason for failure in reversed(bad)}
+    return {source: first[source] for source, count in listed.items() if failed[source] == count}
 
 
 def bad_division(config: RunConfig, dataset: Dataset) -> Iterator[str]:

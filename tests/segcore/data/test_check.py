@@ -40,7 +40,8 @@ def test_a_pool_without_a_usable_image_is_an_error(tiny):
     for path in (tiny.root / "unlabeled").iterdir():
         path.write_bytes(b"")
     (error,) = messages(tiny.config(roles={"min_gate_images": 2}), "error")
-    assert "data.unlabeled_0: none of its 3 images is usable" in error
+    assert "data.unlabeled_0: none of its images is usable, say " in error
+    assert "unlabeled/000.jpg" in error
 
 
 @pytest.mark.parametrize("source", ["train", "val"])
