@@ -42,9 +42,9 @@ class ViewSpec:
 
 
 def view_shape(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return (height, width) of a view whose longer side is size px, rounded as mmcv.imrescale rounds."""
+    """Return (height, width), at least 1, of a view whose longer side is size px, rounded as mmcv.imrescale rounds."""
     scale = size / max(height, width)
-    return int(height * float(scale) + 0.5), int(width * float(scale) + 0.5)
+    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
 
 
 def mean_probabilities(network: BaseSegmentor, images: Sequence[Image], spec: ViewSpec) -> Iterator[Tensor]:

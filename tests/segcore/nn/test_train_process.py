@@ -79,7 +79,9 @@ def test_a_training_stopped_by_sigterm_and_resumed_with_workers_ends_in_equal_by
     assert process.returncode == 0, errors
     for name in ("model.pth", "model_config.py"):
         assert sha256(tmp_path / "out" / name) == sha256(trained / name)
-    lines = [json.loads(line)["iteration"] for line in (tmp_path / "resume" / "progress.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)["iteration"] for line in (tmp_path / "resume" / "progress.jsonl").read_text().splitlines()
+    ]
     assert lines == list(range(1, ITERATIONS + 1))
 
 

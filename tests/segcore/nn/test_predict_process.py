@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segcore.config.schema import LabelConfig
+from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, request_line, write_predict_job
+from segcore.pseudo.predictions import read_predictions
+
+from .conftest import draw
+
+
+def job_of(trained: Path, **changes: object) -> PredictJob:
+    values = {"checkpoint": str(trained / "model.pth"), "config": str(trained / "model_config.py"), "num_classes": 3}
+    return PredictJob(**{**values, "label": LabelConfig(sizes=(64,), flip=True), "device": "cpu", **changes})  # type: ignore[arg-type]
+
+
+def predict(job: PredictJob, root: Path, *requests: PredictRequest) -> tuple[int, list[dict[str, object]], str]:
+    """Return exit status, events and standard error of a prediction program given requests."""
+    write_predict_job(root / "job.json", job)
+    command = [sys.executable, "-m", "segcore.nn.predict_process", str(root / "job.json")]
+    lines = "".join(map(request_line, requests))
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_requests_are_answered_in_turn_and_bad_images_set_aside(trained: Path, tmp_path: Path) -> None:
+    images = []
+    for index, (height, width) in enumerate([(64, 64), (64, 64), (51, 80)]):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), draw(index, height, width)[0])
+        small = (16, 12) if index == 2 else None
+        images.append(PredictImage(f"test/{index}.png", str(tmp_path / f"{index}.png"), small))
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
+    torn = PredictImage("test/torn.jpg", str(tmp_path / "torn.jpg"))
+    missing = PredictImage("test/missing.jpg", str(tmp_path / "missing.jpg"))
+    first, second = tmp_path / "a.parquet", tmp_path / "b.parquet"
+
+    status, events, errors = predict(
+        job_of(trained),
+        tmp_path,
+        PredictRequest((images[0], torn, images[1], missing, images[2]), str(first)),
+        PredictRequest((images[0],), str(second)),
+    )
+    assert status == 0, errors
+    assert "Warning" not in errors, errors
+    assert events[0] == {"event": "ready", "device": "cpu", "precision": "fp32"}
+    done = [event for event in events if event["event"] == "done"]
+    assert [event["out"] for event in done] == [str(first), str(second)]
+    assert [event["num_images"] for event in done] == [3, 1]
+    reasons = {found["image_id"]: found["reason"] for found in done[0]["quarantined"]}  # type: ignore[index,attr-defined]
+    assert set(reasons) == {"test/torn.jpg", "test/missing.jpg"}
+    assert "torn.jpg" in reasons["test/torn.jpg"]
+    working = [name for event in events if event["event"] == "progress" for name in event["working"]]  # type: ignore[attr-defined]
+    assert working == ["test/0.png", "test/torn.jpg", "test/1.png", "test/missing.jpg", "test/2.png", "test/0.png"]
+
+    found = list(read_predictions(first))
+    assert [prediction.image_id for prediction in found] == ["test/0.png", "test/1.png", "test/2.png"]
+    assert found[2].label_map.shape == found[2].confidence.shape == (51, 80)
+    assert found[0].small_label_map is None
+    assert found[2].small_label_map is not None
+    assert found[2].small_label_map.shape == (16, 12)
+    again = next(read_predictions(second))
+    assert np.array_equal(again.label_map, found[0].label_map)
+    assert np.array_equal(again.confidence, found[0].confidence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"checkpoint": "/nowhere/model.pth"}, 4, "/nowhere/model.pth"),
+        ({"config": "/nowhere/config.py"}, 2, "/nowhere/config.py"),
+        ({"num_classes": 7}, 4, "7 classes"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_reported_as_an_event_and_by_status(
+    trained: Path, tmp_path: Path, changes: dict[str, object], status: int, words: str
+) -> None:
+    found, events, errors = predict(job_of(trained, **changes), tmp_path)
+    assert found == status, errors
+    assert [event["event"] for event in events] == ["failed"]
+    assert words in str(events[0]["message"])
+    assert "Traceback" not in errors

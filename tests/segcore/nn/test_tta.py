@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.models import BaseSegmentor, SegTTAModel
+
+from segcore.config.schema import LabelConfig
+from segcore.nn.predictor import open_predictor
+from segcore.nn.tta import ViewSpec, area_average, area_weights, mean_probabilities, view_shape
+from segcore.process.jobs import PredictJob
+
+from .conftest import draw
+
+SIZES = (64, 96, 128)
+
+
+@pytest.fixture(scope="module")
+def network(trained: Path) -> BaseSegmentor:
+    job = PredictJob(str(trained / "model.pth"), str(trained / "model_config.py"), 3, LabelConfig(), device="cpu")
+    return open_predictor(job).network
+
+
+def view_spec(resize: str = "opencv", flip: bool = True, batch_megapixels: float = 4.0) -> ViewSpec:
+    return ViewSpec(SIZES, flip, resize, "fp32", "cpu", batch_megapixels)
+
+
+def ours(network: BaseSegmentor, image: np.ndarray, spec: ViewSpec) -> torch.Tensor:
+    with torch.inference_mode():
+        return next(mean_probabilities(network, [image], spec)).clone()
+
+
+def of_mmseg(network: BaseSegmentor, path: Path) -> tuple[np.ndarray, torch.Tensor]:
+    """Return mmseg's own label map, and the mean softmax of its own views."""
+    init_default_scope("mmseg")
+    flips = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0, "direction": "horizontal"}]
+    resizes = [{"type": "Resize", "scale": (size, size), "keep_ratio": True} for size in SIZES]
+    views = {"type": "TestTimeAug", "transforms": [resizes, flips, [{"type": "PackSegInputs"}]]}
+    pipeline = Compose([{"type": "LoadImageFromFile"}, views])
+    batch = pseudo_collate([pipeline({"img_path": str(path)})])
+    with torch.no_grad():
+        merged = SegTTAModel(module=network).test_step(copy.deepcopy(batch))[0].pred_sem_seg.data[0].numpy()
+        logits = [
+            network.test_step({"inputs": inputs, "data_samples": samples})[0].seg_logits.data
+            for inputs, samples in zip(batch["inputs"], batch["data_samples"], strict=True)
+        ]
+    return merged, torch.stack([one.softmax(dim=0) for one in logits]).mean(dim=0)
+
+
+@pytest.mark.filterwarnings("ignore:The shape of value will convert:UserWarning")  # by SegTTAModel
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (360, 480), (101, 67), (67, 101), (33, 250)])
+def test_probabilities_and_label_maps_are_those_of_mmseg(
+    network: BaseSegmentor, tmp_path: Path, height: int, width: int
+) -> None:
+    image, _ = draw(7, height, width)
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    label_map, expected = of_mmseg(network, tmp_path / "image.png")
+    found = ours(network, image, view_spec())
+    assert found.shape == (3, height, width)
+    assert (found - expected).abs().max() < 1e-5
+    two_best = expected.topk(2, dim=0).values
+    no_tie = (two_best[0] - two_best[1] > 1e-4).numpy()
+    assert no_tie.mean() > 0.9
+    assert np.array_equal(found.argmax(dim=0).numpy()[no_tie], label_map[no_tie])
+
+
+def test_resizing_on_the_device_agrees_with_opencv_almost_everywhere(network: BaseSegmentor) -> None:
+    image, _ = draw(8, 160, 120)
+    opencv, device = ours(network, image, view_spec()), ours(network, image, view_spec("device"))
+    assert (opencv.argmax(dim=0) == device.argmax(dim=0)).float().mean() >= 0.995
+
+
+def test_images_predicted_together_get_what_they_get_alone(network: BaseSegmentor) -> None:
+    images = [draw(index, 70, 90)[0] for index in range(3)]
+    with torch.inference_mode():
+        for budget in (4.0, 0.04, 1e-9):
+            together = list(mean_probabilities(network, images, view_spec(batch_megapixels=budget)))
+            for image, found in zip(images, together, strict=True):
+                assert (found - ours(network, image, view_spec())).abs().max() < 1e-5
+
+
+def test_a_mirrored_image_gets_mirrored_probabilities_when_views_are_flipped(network: BaseSegmentor) -> None:
+    image, _ = draw(9, 96, 96)
+    plain, mirrored = ours(network, image, view_spec()), ours(network, image[:, ::-1].copy(), view_spec())
+    assert (plain - mirrored.flip(2)).abs().max() < 0.02  # OpenCV's bilinear weights are not quite symmetric
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "expected"),
+    [(512, 512, 256, (256, 256)), (360, 480, 256, (192, 256)), (101, 67, 96, (96, 64)), (3, 300, 64, (1, 64))],
+)
+def test_view_shapes_are_those_of_mmcv(height: int, width: int, size: int, expected: tuple[int, int]) -> None:
+    from mmcv import rescale_size
+
+    assert view_shape(height, width, size)[::-1] == rescale_size((width, height), (size, size))
+    assert view_shape(height, width, size) == expected
+
+
+def test_a_view_of_a_very_narrow_image_keeps_one_pixel() -> None:
+    assert view_shape(1, 300, 64) == (1, 64)
+
+
+def test_area_weights_count_straddling_cells_by_their_share() -> None:
+    expected = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])
+    assert torch.allclose(area_weights(3, 2), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (5, 7), (12, 30), (8, 12)])
+def test_area_averages_keep_the_mean_and_sum_to_one(size: tuple[int, int]) -> None:
+    probabilities = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
+    small = area_average(probabilities, size)
+    assert small.shape == (3, *size)
+    assert torch.allclose(small.sum(dim=0), torch.ones(size), atol=1e-5)
+    assert torch.allclose(small.mean(dim=(1, 2)), probabilities.mean(dim=(1, 2)), atol=1e-5)
