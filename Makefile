@@ -1,0 +1,40 @@
+# make demo: install and run the whole loop on drawn data. make test: install and run every check.
+# Both work from any folder, also one with a space in its path, and are quick the second time.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-all lint types layers unit clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/python -m flows.cli demo-data demo_data
+	$(BIN)/python -m flows.cli run configs/demo.yaml
+
+test: lint types layers unit
+
+test-all: lint types layers $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/python -m mypy
+
+layers: $(INSTALLED)
+	$(BIN)/python -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+clean:
+	rm -rf $(VENV) demo_data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
