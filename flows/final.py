@@ -12,16 +12,15 @@ from segcore.steps.run import Run
 from segcore.steps.train import TrainSpec, wants_control
 from segcore.trust.loop_policy import winner
 from tasks import steps
-from tasks.labelling import labelling
+from tasks.labelling import free_device
 
 
 def finish(run: Run, index: Index, history: tuple[RoundRecord, ...]) -> RunSummary:
     """Publish what the winner gives: model, pseudo-annotations, submission and report."""
     best = winner(history)
-    with labelling():
-        labels = label_pool(run, index, history, best.student, final=True) if has_pool(index) else NO_LABELS
-        report = score_report(run, index, best)
-        control = train_control(run, index, best) if wants_control(run, best.round_index) else None
+    labels = label_pool(run, index, history, best.student, final=True) if has_pool(index) else NO_LABELS
+    report = score_report(run, index, best)
+    control = train_control(run, index, best) if wants_control(run, best.round_index) else None
     spec = OutputSpec(run, index, history, labels, report, control)
     summary: RunSummary = steps.publish_outputs.submit(spec).result()
     return summary
@@ -45,6 +44,7 @@ def train_control(run: Run, index: Index, best: RoundRecord) -> Evaluation:
     """Train and score a student on GT alone with the winner's schedule: what training longer gives by itself."""
     place = control_place(best.round_index)
     spec = TrainSpec(run, index, best.round_index, None, None, place)
+    free_device()
     student = steps.train_student.submit(spec).result()
     scored = EvaluateSpec(run, index, student.checkpoint, control_evaluation_place(best.round_index))
     evaluation: Evaluation = steps.evaluate_student.submit(scored).result()

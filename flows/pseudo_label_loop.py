@@ -13,6 +13,7 @@ from segcore.steps.decide import goes_on
 from segcore.steps.outputs import RunSummary
 from segcore.steps.run import open_run
 from tasks import steps
+from tasks.labelling import labelling
 
 
 def run_name() -> str:
@@ -34,7 +35,7 @@ def pseudo_label_loop(
         update: Allow a changed config or changed data to redo what depends on it.
         overrides: Single fields to change, for example "train.iterations=300".
     """
-    with open_run(config, run_id, update, overrides) as run:
+    with open_run(config, run_id, update, overrides) as run, labelling():
         index = steps.index_images.submit(run).result()
         history: list[RoundRecord] = [pseudo_label_round(run, index, 0, ())]
         while goes_on(run, history)[0]:

@@ -10,8 +10,13 @@ from segcore.process.labeller import labellers
 
 @contextlib.contextmanager
 def labelling() -> Iterator[None]:
-    """End the labelling processes at the block's end, so that training gets the device back."""
+    """Let labelling processes live from step to step, and end them at the block's end."""
     try:
         yield
     finally:
         labellers.close()
+
+
+def free_device() -> None:
+    """End the labelling processes, so that a training gets the device and the memory."""
+    labellers.close()
