@@ -12,7 +12,7 @@ import click
 
 from flows.cli_data import audit_command, demo_data_command, import_group
 from flows.cli_runs import doctor_command, status_command, verify_command
-from flows.cli_use import predict_command, submit_command
+from flows.cli_use import evaluate_command, predict_command, submit_command
 from segcore.errors import SegloopError
 
 EPILOG = """\b
@@ -109,6 +109,6 @@ def run_loop(config: Path, overrides: tuple[str, ...], run_id: str | None, updat
 
 for command in (
     status_command, verify_command, doctor_command, predict_command, submit_command, demo_data_command,
-    audit_command, import_group,
+    audit_command, import_group, evaluate_command,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,0 +1,193 @@
+"""Commands that use a model: predict, submit, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FORMATS = ("coco", "png", "overlay", "parquet", "csv")
+PathType = click.Path(path_type=Path)
+
+checkpoint_option = click.option("--checkpoint", type=PathType, help="Weights file of a segmentation model.")
+run_option = click.option("--run", help="Run folder, or run_id under artifacts/: takes the model in its outputs/.")
+config_option = click.option(
+    "--config", type=PathType, help="mmsegmentation config of the model; default: model_config.py beside the weights."
+)
+classes_option = click.option(
+    "--classes", help="For a model from outside: names by class id, a,b,c, or a COCO file with its categories."
+)
+views_option = click.option(
+    "--views", metavar="PX,PX", help="Longer sides of the test-time views; default: those of the model's run."
+)
+flip_option = click.option("--flip/--no-flip", default=None, help="Add the mirror image of each view.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
+
+
+@click.command("predict")
+@checkpoint_option
+@run_option
+@config_option
+@click.option("--images", type=PathType, required=True, help="Image folder, subfolders included.")
+@click.option("--out", type=PathType, required=True, help="Folder for the results.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="coco", show_default=True,
+    help="coco: annotations; png: class ids as palette PNGs; overlay: photos with classes drawn over them; "
+    "parquet: raw label maps with confidence; csv: competition rows.",
+)  # fmt: skip
+@click.option("--size", nargs=2, type=int, default=(256, 256), show_default=True, help="csv: height and width, px.")
+@classes_option
+@views_option
+@flip_option
+@device_option
+def predict_command(
+    checkpoint: Path | None,
+    run: str | None,
+    config: Path | None,
+    images: Path,
+    out: Path,
+    form: str,
+    size: tuple[int, int],
+    classes: str | None,
+    views: str | None,
+    flip: bool | None,
+    device: str,
+) -> None:
+    """Label a folder of images with a trained model.
+
+    Name the model by --run RUN or by --checkpoint FILE. Images that cannot be read are set aside and listed.
+    """
+    from flows.embedded import prepare_prefect
+
+    prepare_prefect()
+    from flows.predict import predict
+
+    summary = predict(
+        images=str(images), out=str(out), form=form, run=run, checkpoint=text(checkpoint), config=text(config),
+        classes=classes, views=numbers(views), flip=flip, size=size, device=device,
+    )  # fmt: skip
+    for item in summary.quarantined:
+        click.secho(f"set aside {item.image_id}: {item.reason}", fg="yellow", err=True)
+    click.echo(f"{summary.num_images} images labelled, {len(summary.quarantined)} set aside: {summary.out}")
+
+
+@click.command("evaluate")
+@checkpoint_option
+@run_option
+@config_option
+@click.option("--annotations", type=PathType, required=True, help="COCO file with the truth.")
+@click.option("--images", type=PathType, required=True, help="Folder its file names are relative to.")
+@click.option("--json", "json_path", type=PathType, help="Write the result to this file too.")
+@click.option(
+    "--trained-on", multiple=True, metavar="DIR|COCO:DIR",
+    help="Images the model was trained on, where no lineage.json tells; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--foreign-unseen", is_flag=True,
+    help="State that the model has seen none of these images nor copies of them; noted in the result.",
+)  # fmt: skip
+@click.option("--min-images", type=click.IntRange(min=1), help="Fewer honest images: no score. Default: the run's, 10.")
+@click.option(
+    "--unannotated", type=click.Choice(("background", "ignore")),
+    help="Meaning of pixels without annotation; default: as in the model's run.",
+)  # fmt: skip
+@classes_option
+@views_option
+@flip_option
+@device_option
+def evaluate_command(
+    checkpoint: Path | None,
+    run: str | None,
+    config: Path | None,
+    annotations: Path,
+    images: Path,
+    json_path: Path | None,
+    trained_on: tuple[str, ...],
+    foreign_unseen: bool,
+    min_images: int | None,
+    unannotated: str | None,
+    classes: str | None,
+    views: str | None,
+    flip: bool | None,
+    device: str,
+) -> None:
+    """Score a model on labelled images that it, and its teachers, have never seen.
+
+    Images in the model's lineage.json, and near-duplicates of them, are left out and counted; when too few are left
+    there is no score. A model without lineage.json needs --trained-on or --foreign-unseen.
+    """
+    from flows.embedded import prepare_prefect
+
+    prepare_prefect()
+    from flows.evaluate import evaluate
+
+    result = evaluate(
+        annotations=str(annotations), images=str(images), run=run, checkpoint=text(checkpoint), config=text(config),
+        trained_on=list(trained_on), foreign_unseen=foreign_unseen, min_images=min_images, unannotated=unannotated,
+        classes=classes, views=numbers(views), flip=flip, device=device, json_path=text(json_path),
+    )  # fmt: skip
+    click.echo(result.table)
+
+
+@click.command("submit")
+@click.argument("run", required=False)
+@click.option("--out", type=PathType, help="CSV to write.")
+@click.option("--size", nargs=2, type=int, help="Height and width, px; default: the run's outputs.submission_size.")
+@click.option("--validate", type=PathType, help="Check this CSV instead of writing one.")
+@click.option("--names", type=PathType, help="With --validate and no RUN: COCO list of the test images, in order.")
+@click.option("--num-classes", type=click.IntRange(1, 255), help="With --validate and no RUN; default 255: any id.")
+def submit_command(
+    run: str | None,
+    out: Path | None,
+    size: tuple[int, int] | None,
+    validate: Path | None,
+    names: Path | None,
+    num_classes: int | None,
+) -> None:
+    """Write the competition CSV of a finished RUN at any size, or check one.
+
+    Rows are in the order of the run's test list. At another size than the run's own the test images are labelled
+    again, since class ids are never interpolated.
+    """
+    if validate is not None:
+        check_submission(validate, run, size, names, num_classes)
+        return
+    if run is None or out is None:
+        raise click.UsageError("give RUN and --out FILE to write a submission, or --validate FILE to check one")
+    from flows.embedded import prepare_prefect
+
+    prepare_prefect()
+    from flows.submission import make_submission
+
+    summary = make_submission(run=run, out=str(out), size=size)
+    click.echo(f"{summary.num_images} rows of {summary.size[0]} x {summary.size[1]}: {summary.out}")
+
+
+def check_submission(
+    path: Path, run: str | None, size: tuple[int, int] | None, names: Path | None, num_classes: int | None
+) -> None:
+    """Check a CSV against the test list of a run, or against --names."""
+    from segcore.steps.submission import check_against_list, check_against_run
+
+    if run is not None:
+        num_rows = check_against_run(path, run, size)
+    elif names is not None and size is not None:
+        num_rows = check_against_list(path, names, size, num_classes)
+    else:
+        raise click.UsageError("--validate needs RUN, or --names FILE and --size HEIGHT WIDTH")
+    click.echo(f"{path}: valid, {num_rows} rows")
+
+
+def numbers(value: str | None) -> list[int] | None:
+    """Return "256,384" as numbers."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise click.BadParameter(f"must be whole numbers with commas between, got {value!r}", param_hint="--views")
+    return [int(part) for part in parts]
+
+
+def text(path: Path | None) -> str | None:
+    """Return an optional path as Prefect parameters hold it."""
+    return None if path is None else str(path)
