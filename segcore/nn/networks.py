@@ -70,9 +70,12 @@ def adapt(model: ConfigDict, num_classes: int, size: int) -> None:
     for head in heads(model):
         head.num_classes = num_classes
         head.out_channels = num_classes
+        head.setdefault("loss_decode", ConfigDict(type="CrossEntropyLoss"))
     for part in nested_dicts(model):
         if part.get("type") == "SyncBN":
             part.type = "BN"
+        if part.get("type") == "CrossEntropyLoss":
+            part.setdefault("avg_non_ignore", True)  # pseudo-labels with much ignore must not weaken ground truth
     preprocessor = model.setdefault("data_preprocessor", ConfigDict(type="SegDataPreProcessor"))
     preprocessor.size = [size, size]
     preprocessor.pop("size_divisor", None)
@@ -111,9 +114,8 @@ def build_network(config: Config) -> BaseSegmentor:
     config = copy.deepcopy(config)
     pretrained_sources(config.model)
     init_default_scope("mmseg")
-    imports = config.get("custom_imports", {})
     try:
-        import_modules_from_strings(**imports)
+        import_modules_from_strings(**{"imports": [], **config.get("custom_imports", {})})
         network = MODELS.build(config.model)
     except SegloopError:
         raise

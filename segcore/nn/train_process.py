@@ -56,6 +56,8 @@ def run(job: TrainJob) -> int:
     config = model_config(job.model, job.train.size)
     training = Training(job)
     state = training.files.load_newest()
+    if state is not None:
+        log.info("resuming at iteration %d of %d", state["iteration"], job.iterations)
     training.seed_initial_weights()
     network = build_student(job.model, config)
     if job.init_weights is not None:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+
+from segcore.nn.efficientnet_lite import LITE0_CHANNELS, LITE0_STAGE_ENDS, EfficientNetLite0
+from segcore.nn.presets import lite0_imagenet
+from segcore.nn.weights import apply_weights, load_foreign
+
+
+@pytest.fixture(scope="module")
+def backbone() -> EfficientNetLite0:
+    found = EfficientNetLite0()
+    report = apply_weights(found, load_foreign(lite0_imagenet()), "imagenet")
+    assert not report.missing
+    assert not report.reshaped
+    return found.eval()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 64), (224, 224)])
+def test_features_come_at_strides_4_8_16_32(backbone: EfficientNetLite0, height: int, width: int) -> None:
+    with torch.inference_mode():
+        features = backbone(torch.zeros(1, 3, height, width))
+    expected = [(1, c, height // s, width // s) for c, s in zip(LITE0_CHANNELS, (4, 8, 16, 32), strict=True)]
+    assert [tuple(feature.shape) for feature in features] == expected
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 250), (101, 67), (97, 63), (35, 32)])
+def test_odd_and_oblong_sizes_give_features_within_one_cell_of_the_stride(
+    backbone: EfficientNetLite0, height: int, width: int
+) -> None:
+    with torch.inference_mode():
+        features = backbone(torch.randn(1, 3, height, width))
+    for feature, stride in zip(features, (4, 8, 16, 32), strict=True):
+        assert abs(feature.shape[2] - height / stride) < 1
+        assert abs(feature.shape[3] - width / stride) < 1
+        assert torch.isfinite(feature).all()
+
+
+def test_values_are_those_of_the_package_it_wraps(backbone: EfficientNetLite0) -> None:
+    network = EfficientNet.from_name("efficientnet-lite0")
+    apply_weights(network, load_foreign(lite0_imagenet()), "imagenet")
+    network.eval()
+    x = image = torch.randn(1, 3, 75, 64, generator=torch.Generator().manual_seed(0))
+    expected = []
+    with torch.inference_mode():
+        x = network._swish(network._bn0(network._conv_stem(x)))
+        for index, block in enumerate(network._blocks):
+            x = block(x)
+            if index in LITE0_STAGE_ENDS:
+                expected.append(x)
+        found = backbone(image)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_stochastic_depth_acts_in_training_only_and_follows_the_seed() -> None:
+    backbone = EfficientNetLite0(drop_connect_rate=0.9)
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.0
+    x = torch.randn(2, 3, 64, 64)
+    outputs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        outputs.append(backbone.train()(x)[-1])
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    assert torch.equal(backbone.eval()(x)[-1], backbone(x)[-1])
