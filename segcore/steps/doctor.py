@@ -1,0 +1,200 @@
+"""What would keep a run from working on this machine, each with its remedy. Looks only; mends nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+
+from segcore.steps.run_folders import run_folders
+from segcore.steps.status import RunStatus, run_status
+from segcore.store.disk import free_gb
+from segcore.store.layout import RunLayout
+from segcore.store.lock import processes_with
+
+MIN_PYTHON = (3, 11)
+MIN_FREE_GB = 1.0
+IMPORT_TIMEOUT_S = 180
+SERVER_TIMEOUT_S = 3
+INSTALL = "install segloop again: pip install -c constraints.txt -e ."
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing looked at. severity: a "problem" keeps runs from working; a "note" waits for the user to act.
+
+    remedy: "" where nothing is to be done.
+    """
+
+    severity: Literal["ok", "note", "problem"]
+    message: str
+    remedy: str = ""
+
+
+def examine(artifacts: Path) -> list[Diagnosis]:
+    """Return everything found, in the order in which a person would look."""
+    return [
+        python_version(),
+        *packages(),
+        *model_libraries(),
+        disk(artifacts),
+        *prefect_server(os.environ.get("PREFECT_API_URL")),
+        *runs(artifacts),
+    ]
+
+
+def python_version() -> Diagnosis:
+    """Look at the interpreter."""
+    wanted = ".".join(str(part) for part in MIN_PYTHON)
+    if sys.version_info < MIN_PYTHON:
+        return Diagnosis("problem", f"Python {platform.python_version()}, at least {wanted} is needed", INSTALL)
+    return Diagnosis("ok", f"Python {platform.python_version()} on {platform.platform()}")
+
+
+def packages() -> Iterator[Diagnosis]:
+    """Look at the packages segloop asks for, fastapi's and Prefect's bounds among them."""
+    try:
+        wanted = [Requirement(line) for line in metadata.requires("segloop") or ()]
+        version = metadata.version("segloop")
+    except metadata.PackageNotFoundError:
+        yield Diagnosis("problem", "segloop itself is not installed as a package", INSTALL)
+        return
+    needed = [item for item in wanted if item.marker is None or item.marker.evaluate({"extra": ""})]
+    wrong = [text for item in needed if (text := unmet(item)) is not None]
+    yield from (Diagnosis("problem", text, INSTALL) for text in wrong)
+    if not wrong:
+        shown = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "onedl-mmsegmentation", "prefect"))
+        yield Diagnosis("ok", f"segloop {version}, {len(needed)} packages in the versions it asks for ({shown})")
+
+
+def unmet(requirement: Requirement) -> str | None:
+    """Return what is wrong with one requirement; None when it is met."""
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return f"{requirement.name} must be installed, and is not"
+    if requirement.specifier.contains(found, prereleases=True):
+        return None
+    return f"{requirement.name} must be {requirement.specifier}, and is {found}"
+
+
+def model_libraries() -> Iterator[Diagnosis]:
+    """Import torch and mmsegmentation in a child, so that neither their time nor their crash is ours."""
+    command = [sys.executable, "-m", "segcore.nn.doctor_process"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        yield Diagnosis("problem", f"torch and mmseg were not imported within {IMPORT_TIMEOUT_S} s", "try again")
+        return
+    except (ValueError, IndexError):
+        tail = (done.stderr.strip() or "no output").splitlines()[-1]
+        yield Diagnosis("problem", f"importing torch and mmseg ended with exit code {done.returncode}: {tail}", INSTALL)
+        return
+    yield from library_findings(found)
+
+
+def library_findings(found: dict[str, Any]) -> Iterator[Diagnosis]:
+    """Say what the child found (segcore/nn/doctor_process.py)."""
+    for item in found["errors"]:
+        yield Diagnosis("problem", f"{item['what']} cannot be imported: {item['error']}", INSTALL)
+    if not found["errors"]:
+        yield Diagnosis("ok", f"torch and mmseg can be imported; devices: {', '.join(found['devices'])}")
+    for preset, path in found["weights"].items():
+        if path is None:
+            yield Diagnosis("problem", f"the ImageNet weights of preset {preset} are not installed", INSTALL)
+        else:
+            yield Diagnosis("ok", f"ImageNet weights of preset {preset} are there")
+
+
+def disk(artifacts: Path) -> Diagnosis:
+    """Look at the room for run files."""
+    free = free_gb(artifacts)
+    if free < MIN_FREE_GB:
+        return Diagnosis(
+            "problem",
+            f"{free:.2f} GB free for {artifacts}, runs ask for {MIN_FREE_GB:g} GB",
+            "make room, or let runtime.artifacts name another disk",
+        )
+    return Diagnosis("ok", f"{free:.1f} GB free for {artifacts}")
+
+
+def prefect_server(url: str | None) -> Iterator[Diagnosis]:
+    """Ask the server that PREFECT_API_URL names whether it is there; without one, runs bring their own."""
+    if not url:
+        yield Diagnosis("ok", "PREFECT_API_URL is not set: runs use a Prefect of their own")
+        return
+    request = urllib.request.Request(url.rstrip("/") + "/health", headers=authorization())
+    unset = "start that server, or unset PREFECT_API_URL to run without one"
+    try:
+        with urllib.request.urlopen(request, timeout=SERVER_TIMEOUT_S) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        remedy = "set PREFECT_API_AUTH_STRING as on the server" if error.code in (401, 403) else unset
+        error.close()
+        yield Diagnosis("problem", f"the Prefect server at {url} answers with status {error.code}", remedy)
+    except (OSError, ValueError) as error:
+        yield Diagnosis("problem", f"the Prefect server at {url} does not answer ({error})", unset)
+    else:
+        yield Diagnosis("ok", f"the Prefect server at {url} answers")
+
+
+def authorization() -> dict[str, str]:
+    """Return the header that PREFECT_API_AUTH_STRING asks for."""
+    secret = os.environ.get("PREFECT_API_AUTH_STRING")
+    return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()} if secret else {}
+
+
+def runs(artifacts: Path) -> Iterator[Diagnosis]:
+    """Look at every run: who holds it, what was left unfinished, what was set aside."""
+    found = [run_status(folder) for folder in run_folders(artifacts)]
+    for run in found:
+        yield from run_findings(run)
+    finished = sum(run.state == "finished" for run in found)
+    yield Diagnosis("ok", f"{len(found)} runs in {artifacts}, {finished} of them finished")
+
+
+def run_findings(run: RunStatus) -> Iterator[Diagnosis]:
+    """Look at one run."""
+    again = "start it again with the command it was started with: it goes on where it stopped"
+    if run.holder is not None:
+        yield holder_finding(run)
+    elif run.state == "interrupted":
+        yield Diagnosis("note", f"run {run.run_id} was interrupted and nobody works on it", again)
+    elif run.state == "stopped":
+        reason = (run.last_error or "unknown reason").splitlines()[0]
+        yield Diagnosis("note", f"run {run.run_id} stopped: {reason}", f"remove the cause, then {again}")
+    if run.num_set_aside:
+        yield Diagnosis(
+            "note",
+            f"run {run.run_id}: {run.num_set_aside} damaged files or folders in {run.folder / 'quarantine'}",
+            "read their reason.json and check the disk; they are redone by themselves and may be deleted",
+        )
+
+
+def holder_finding(run: RunStatus) -> Diagnosis:
+    """Tell a working owner from processes that a dead one left behind."""
+    holder = run.holder
+    assert holder is not None, "only with a holder"
+    alive = processes_with(RunLayout(run.folder).lock_file)
+    if holder.host == socket.gethostname() and alive and holder.pid not in alive:
+        pids = ", ".join(str(pid) for pid in alive)
+        return Diagnosis(
+            "problem",
+            f"run {run.run_id} is held by processes whose owner (pid {holder.pid}) is gone: {pids}",
+            "wait for them to end, or end them; then start the run again",
+        )
+    return Diagnosis("ok", f"run {run.run_id} is held by {holder}")
