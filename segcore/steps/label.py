@@ -15,6 +15,7 @@ from segcore.records import Checkpoint, ImageRecord, StepOutput
 from segcore.steps.index import Index, class_map_of, image_path, images_of, pool_of
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
+from segcore.store.events import append_event
 from segcore.store.layout import shard_place
 from segcore.store.steps import Step
 
@@ -102,6 +103,7 @@ def label_shard(spec: LabelSpec) -> LabelledShard:
     value: Any = published.value
     for item in value["quarantined"]:
         logger.warning("quarantined %s: %s", item["image_id"], item["reason"])
+        append_event(spec.run.path, "quarantined", place=step.place, **item)
     output = published.output(spec.run.path)
     return LabelledShard(output, spec.shard_index, value["num_images"], len(value["quarantined"]))
 
