@@ -1,0 +1,22 @@
+"""The competition CSV of a finished run."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from segcore.steps.submission import MakeSubmissionSpec, SubmissionSummary
+from tasks import use
+
+
+@flow(name="make-submission", flow_run_name="submission of {run}")
+def make_submission(run: str, out: str, size: tuple[int, int] | None = None) -> SubmissionSummary:
+    """Write and check the CSV of a run's test images, in the order of its test list.
+
+    Args:
+        run: Run folder, or run_id under artifacts/.
+        out: CSV to write.
+        size: Height and width, px; empty takes the run's outputs.submission_size. At another size the test images
+            are labelled again, since class ids are never interpolated.
+    """
+    summary: SubmissionSummary = use.submit.submit(MakeSubmissionSpec(run, out, size)).result()
+    return summary
