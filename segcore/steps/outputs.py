@@ -15,13 +15,15 @@ from segcore.outputs.submission import SubmissionSpec, validate_submission, writ
 from segcore.records import ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation
-from segcore.steps.index import Index, class_map_of, images_of
+from segcore.steps.index import Index, class_map_of
 from segcore.steps.label import PREDICTIONS
+from segcore.steps.model_files import CLASSES, class_document
 from segcore.steps.pseudo_labels import LabelledPool
 from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
+from segcore.steps.submission import submission_images
 from segcore.steps.train import PseudoLabels
-from segcore.store.durable import sync_folder
+from segcore.store.durable import replace_file, sync_folder
 from segcore.store.events import append_event
 from segcore.trust.loop_policy import winner
 
@@ -68,9 +70,9 @@ def publish_outputs(spec: OutputSpec) -> RunSummary:
         place_file(run.path / Path(best.student.path).parent / name, folder / name)
     if spec.labels.pseudo_labels is not None:
         place_labels(spec, spec.labels.pseudo_labels, folder)
-    test = tuple(image for image in images_of(run, spec.index) if image.source == "test")
-    if test and run.config.outputs.submission_size is not None:
-        place_submission(spec, test, run.config.outputs.submission_size)
+    replace_file(folder / CLASSES, class_document(class_map_of(run, spec.index)).encode("ascii"))
+    if run.config.data.test is not None and run.config.outputs.submission_size is not None:
+        place_submission(spec, submission_images(run, spec.index), run.config.outputs.submission_size)
     _, stop_reason = goes_on(run, spec.history)
     place_report(spec, stop_reason)
     sync_folder(folder)
