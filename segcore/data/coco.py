@@ -97,6 +97,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not valid JSON, line {error.lineno} column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise DataError(f"{path}: not a COCO file, its JSON is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}: not a COCO file: {error}") from error
     if not isinstance(document, dict):
         raise DataError(f"{path}: expected a JSON object with images and annotations, got a {type(document).__name__}")
     return document

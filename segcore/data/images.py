@@ -51,6 +51,7 @@ class ImageHeader:
 
 def probe_image(path: Path, max_megapixels: float) -> ImageHeader:
     """Read the header of the image `path`, undecoded. Not an image, or over the cap: DataError."""
+    refuse_special_file(path)
     try:
         with path.open("rb") as file:
             return probe_stream(file, str(path), max_megapixels)
@@ -68,7 +69,7 @@ def probe_stream(file: IO[bytes], name: str, max_megapixels: float) -> ImageHead
                 width, height = height, width  # for TIFF alone Pillow gives the size after orientation
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: expected an image ({', '.join(FORMATS)}), its content is none") from error
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+    except Exception as error:  # on foreign bytes Pillow's parsers raise whatever comes: struct.error, KeyError …
         raise DataError(f"{name}: its image header is damaged ({error})") from error
     if width * height > max_megapixels * 1e6:
         raise DataError(
@@ -88,10 +89,17 @@ def read_image(path: Path, max_megapixels: float = NO_MEGAPIXEL_CAP) -> NDArray[
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of `path`; a file that cannot be read is a DataError."""
+    refuse_special_file(path)
     try:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path and its rights") from error
+
+
+def refuse_special_file(path: Path) -> None:
+    """Raise a DataError for a pipe, device or folder called like an image: reading a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: cannot be read, expected a regular file; remove it from the image folder")
 
 
 def decode_image(data: bytes, name: str, max_megapixels: float = NO_MEGAPIXEL_CAP) -> NDArray[np.uint8]:
@@ -165,7 +173,7 @@ def _pillow_decodes(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except Exception:  # as in probe_stream
         return False
     return True
 
@@ -184,8 +192,10 @@ def file_name_problem(file_name: object) -> str | None:
     """Return what is wrong with a relative POSIX file name, or None."""
     if not isinstance(file_name, str) or not file_name.strip():
         return f"file_name must be a non-empty text, got {file_name!r}"
-    if "\\" in file_name or "\0" in file_name:
-        return f"file_name must use / between folders and no NUL, got {file_name!r}"
+    if not file_name.isprintable():
+        return f"file_name must be printable UTF-8, got {file_name!r}"
+    if "\\" in file_name:
+        return f"file_name must use / between folders, got {file_name!r}"
     path = PurePosixPath(file_name)
     if path.is_absolute() or re.match(r"[A-Za-z]:", file_name):
         return f"file_name must be relative to the image folder, got {file_name!r}"
@@ -200,6 +210,10 @@ def safe_join(root: Path, file_name: str) -> Path:
     if problem is not None:
         raise DataError(f"{root}: {problem}")
     path = root / file_name
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of symbolic links
+        raise DataError(f"{path}: cannot be followed ({error}); remove the symbolic link") from error
+    if not inside:
         raise DataError(f"{path}: leads out of the image folder by a symbolic link; copy the image into {root}")
     return path

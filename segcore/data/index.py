@@ -11,6 +11,7 @@ from typing import Any
 
 from segcore.config.schema import RunConfig
 from segcore.data.ground_truth import PixelCount, ground_truth
+from segcore.data.images import refuse_special_file
 from segcore.data.label_maps import write_label_maps
 from segcore.data.near_duplicates import group_labelled, group_name
 from segcore.data.pool_duplicates import PoolVerdict, judge_pool, resembled_by
@@ -197,7 +198,9 @@ def summarise(
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read; equal values give equal bytes."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    # file names that are no UTF-8 hold lone surrogates; written as \udcxx they are valid JSON
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def index_inputs(config: RunConfig) -> JSON:
@@ -230,6 +233,7 @@ def content_of(image: SourceImage) -> JSON:
     """Return [size in bytes, sha256] of an image file, None when it cannot be read."""
     try:
         path = image.path()
+        refuse_special_file(path)
         return [path.stat().st_size, file_sha256(path)]
     except (DataError, OSError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+MAX_COORDINATE = 1e9  # px; NaN compares false, and whole numbers in JSON may exceed any float
 MAX_CHARS_PER_COUNT = 6  # 5 bits each: a count of up to 2^29
 
 
@@ -53,7 +53,7 @@ def _parse_polygon(value: Any, height: int, width: int) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) < 6 or len(value) % 2:
         found = f"{len(value)} numbers" if isinstance(value, list) else type(value).__name__
         raise ValueError(f"a polygon must be a list of at least 6 numbers, x and y in turn, got {found}")
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in value):
+    if not all(isinstance(number, int | float) and abs(number) <= MAX_COORDINATE for number in value):
         raise ValueError("a polygon must hold finite numbers only")
     xs, ys = value[0::2], value[1::2]
     low_x, high_x, low_y, high_y = min(xs), max(xs), min(ys), max(ys)

@@ -74,6 +74,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path):
         ("", "not valid JSON, line 1 column 1"),
         ("[]", "expected a JSON object with images and annotations, got a list"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"images": ' + "1" * 5000 + "}", "digits"),
     ],
 )
 def test_what_is_no_json_object_is_refused_with_its_place(tmp_path: Path, content: str, message: str):

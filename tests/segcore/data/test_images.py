@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from segcore.data.images import decode_preview, file_name_problem, probe_image, read_image, safe_join
+from segcore.data.images import decode_image, decode_preview, file_name_problem, probe_image, read_image, safe_join
 from segcore.data.paint import orient
 from segcore.errors import DataError
 
@@ -118,7 +120,8 @@ def test_a_preview_is_grey_turned_and_never_smaller_than_asked(tmp_path: Path):
         ("/etc/passwd", "relative"),
         ("C:/a.jpg", "relative"),
         ("sub\\a.jpg", "use /"),
-        ("a\0.jpg", "NUL"),
+        ("a\0.jpg", "printable"),
+        ("a\ud800.jpg", "printable"),
         ("", "non-empty"),
         (None, "non-empty"),
         (7, "non-empty"),
@@ -145,3 +148,20 @@ def test_a_symbolic_link_out_of_the_folder_is_refused_and_one_inside_is_not(tmp_
     assert safe_join(tmp_path / "alias", "in.jpg").exists()
     with pytest.raises(DataError, match="symbolic link"):
         safe_join(folder, "out.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP", "BMP"]),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=12),
+)
+def test_a_damaged_image_is_decoded_or_a_data_error_never_another(image_format: str, damage: list[tuple[int, int]]):
+    data = bytearray(encoded(image_format, 6))
+    for position, value in damage:
+        data[position % len(data)] = value
+    try:
+        image = decode_image(bytes(data), "image", 1.0)
+    except DataError:
+        return
+    assert image.ndim == 3

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -225,3 +226,16 @@ def test_the_step_key_holds_no_place(tiny, tmp_path: Path):
     assert str(tmp_path) not in before
     tiny.root = Path(shutil.move(tiny.root, tmp_path / "moved"))
     assert canonical_json(index_inputs(tiny.config())) == before
+
+
+def test_pipes_loops_and_names_that_are_no_text_are_quarantined_and_do_not_hang(tiny, tmp_path: Path):
+    folder = tiny.root / "unlabeled"
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    (folder / os.fsdecode(b"\xff.jpg")).write_bytes((folder / "001.jpg").read_bytes())
+    summary, images = build(tiny, tmp_path / "index")
+    assert len(summary.quarantined) == 3
+    written = json.loads((tmp_path / "index" / "summary.json").read_text())
+    assert [item["image_id"] for item in written["quarantined"]] == [item.image_id for item in summary.quarantined]
+    assert len(images) == 15
+    canonical_json(index_inputs(tiny.config()))

@@ -76,6 +76,7 @@ def test_a_polygon_over_the_edge_is_clipped():
         ([[1, 1, 2, 2, 3, "x"]], "finite numbers"),
         ([[1, 1, 2, 2, 3, float("nan")]], "finite numbers"),
         ([[1, 1, 2, 2, 3, float("inf")]], "finite numbers"),
+        ([[1, 1, 2, 2, 3, 10**400]], "finite numbers"),
         ([[20, 1, 30, 1, 30, 5]], "outside the image"),
         ([[-9, 1, -2, 1, -2, 5]], "outside the image"),
         ([[1, 1, 1e9, 1, 5, 5]], "far outside"),
