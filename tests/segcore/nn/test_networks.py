@@ -27,6 +27,7 @@ model = dict(
     test_cfg=dict(mode='whole'),
 )
 """
+LOSS = "loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))"
 
 
 def fcn_spec(tmp_path: Path, **changes: object) -> ModelSpec:
@@ -78,7 +79,7 @@ def test_a_published_config_can_be_read_again(tmp_path: Path) -> None:
         ("raise ValueError('boom')\nmodel = dict()", "boom"),
         ("model = dict(type='NoSuchSegmentor')", "NoSuchSegmentor"),
         (
-            "model = dict(type='FCNHead', in_channels=3, channels=3, num_classes=3, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))",
+            "model = dict(type='FCNHead', in_channels=3, channels=3, num_classes=3, " + LOSS,
             "segmentor",
         ),
     ],
