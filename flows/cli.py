@@ -112,3 +112,7 @@ for command in (
     audit_command, import_group, evaluate_command,
 ):  # fmt: skip
     main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()
