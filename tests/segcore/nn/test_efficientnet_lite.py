@@ -68,3 +68,16 @@ def test_stochastic_depth_acts_in_training_only_and_follows_the_seed() -> None:
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
     assert torch.equal(backbone.eval()(x)[-1], backbone(x)[-1])
+
+
+def test_frozen_stages_keep_weights_and_statistics_and_the_rest_trains() -> None:
+    backbone = EfficientNetLite0(frozen_stages=2).train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    loss = sum(feature.square().mean() for feature in backbone(torch.randn(2, 3, 64, 64)))
+    loss.backward()  # type: ignore[union-attr]
+    torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1).step()
+    changed = {
+        name.split(".")[1] for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert {int(block) for block in changed if block.isdigit()} == set(range(5, 16))
+    assert torch.equal(backbone._conv_stem.weight, before["_conv_stem.weight"])
