@@ -40,6 +40,13 @@ class DecideSpec:
 
 def decide(spec: DecideSpec) -> RoundRecord:
     """Return the round's record with the gate's decision, and write round.json."""
+    record = judged(spec)
+    note(spec.run, record)
+    return record
+
+
+def judged(spec: DecideSpec) -> RoundRecord:
+    """Return the round's record with the gate's decision; reads published confusions, writes nothing."""
     run, loop = spec.run, spec.run.config.loop
     best = winner(spec.history) if spec.history else None
     gate_spec = GateSpec(
@@ -53,7 +60,7 @@ def decide(spec: DecideSpec) -> RoundRecord:
     )
     baseline = None if best is None else read_confusions(run, best.evaluation)
     decision, score = gate(baseline, read_confusions(run, spec.evaluation.output), gate_spec)
-    record = RoundRecord(
+    return RoundRecord(
         round_index=spec.round_index,
         teacher=spec.teacher,
         student=spec.student.checkpoint,
@@ -62,8 +69,6 @@ def decide(spec: DecideSpec) -> RoundRecord:
         evaluation=spec.evaluation.output,
         pseudo_labels=None if spec.pseudo_labels is None else spec.pseudo_labels.output,
     )
-    note(run, record)
-    return record
 
 
 def note(run: Run, record: RoundRecord) -> None:

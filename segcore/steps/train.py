@@ -212,18 +212,22 @@ def wants_control(run: Run, winner_index: int) -> bool:
     return run.config.loop.control and winner_index > 0
 
 
-def import_teacher(spec: TrainSpec) -> Student:
-    """Bring the checkpoint of model.teacher into the run as the student of round 0."""
-    run = spec.run
-    given = run.config.model.teacher
+def import_step(spec: TrainSpec) -> Step:
+    """Return the import step of a given teacher: its files, and the images it was trained on."""
+    given = spec.run.config.model.teacher
     assert given is not None, "only with model.teacher"
     inputs = {
         "checkpoint": file_sha256(given.checkpoint),
         "config": file_sha256(given.config),
-        "trained_on": file_sha256(teacher_images_path(run, spec.index)),
+        "trained_on": file_sha256(teacher_images_path(spec.run, spec.index)),
         "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
     }
-    step = Step("import", VERSION, spec.place, inputs)
+    return Step("import", VERSION, spec.place, inputs)
+
+
+def import_teacher(spec: TrainSpec) -> Student:
+    """Bring the checkpoint of model.teacher into the run as the student of round 0."""
+    run, step = spec.run, import_step(spec)
     published = ensure_step(run, step, lambda work: build_import(spec, step, work))
     return student_of(run, published)
 
