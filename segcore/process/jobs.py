@@ -109,6 +109,16 @@ class ImportJob:
 
 
 @dataclass(frozen=True)
+class CheckJob:
+    """A model to be tried before a run starts. size: longer image side of training, px. teacher: None without one."""
+
+    model: ModelSpec
+    size: int
+    teacher: ImportJob | None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
 class PredictImage:
     """One image to predict. small_size: (height, width) of the extra label map for a submission, or None."""
 
@@ -155,6 +165,19 @@ def read_import_job(path: Path) -> ImportJob:
     return _read(path, _IMPORT, "ImportJob")
 
 
+def check_job_text(job: CheckJob) -> str:
+    """Return job as JSON."""
+    return json.dumps(_CHECK.dump_python(job, mode="json"))
+
+
+def parse_check_job(text: str) -> CheckJob:
+    """Return the CheckJob in a text; raise StepError if it is not one."""
+    try:
+        return _CHECK.validate_json(text)
+    except ValidationError as error:
+        raise StepError(f"the check program must be given a CheckJob: {error}") from None
+
+
 def request_line(request: PredictRequest) -> str:
     """Return request as one line of JSON, newline included."""
     return json.dumps(_REQUEST.dump_python(request, mode="json")) + "\n"
@@ -184,4 +207,5 @@ def _read(path: Path, adapter: TypeAdapter[Job], kind: str) -> Job:
 _TRAIN: TypeAdapter[TrainJob] = TypeAdapter(TrainJob)
 _PREDICT: TypeAdapter[PredictJob] = TypeAdapter(PredictJob)
 _IMPORT: TypeAdapter[ImportJob] = TypeAdapter(ImportJob)
+_CHECK: TypeAdapter[CheckJob] = TypeAdapter(CheckJob)
 _REQUEST: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)

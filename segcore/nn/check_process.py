@@ -1,0 +1,79 @@
+"""The check's child: `python -m segcore.nn.check_process` reads a CheckJob (segcore/process/jobs.py) from its input.
+
+It builds the model, loads the weights, tries the given teacher, and prints one JSON line:
+{"findings": [{"severity": "ok" | "error", "message", "exit_code"}]}. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from segcore.errors import SegloopError
+from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices, torch_device
+from segcore.nn.known_warnings import silence_known_warnings
+from segcore.process.jobs import CheckJob, ImportJob, parse_check_job
+
+
+def main() -> int:
+    """Try a job; return the exit status, 0 also when the job is wrong."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    silence_known_warnings()
+    be_a_good_neighbour()
+    answer, sys.stdout = sys.stdout, sys.stderr  # libraries print; the answer must stand alone
+    findings = check(parse_check_job(sys.stdin.read()))
+    answer.write(json.dumps({"findings": findings}) + "\n")
+    return 0
+
+
+def check(job: CheckJob) -> list[dict[str, Any]]:
+    """Return what was found, one finding for each part of the job."""
+    findings = [finding(lambda: try_device(job.device))]
+    if findings[0]["severity"] == "error":
+        return findings
+    findings.append(finding(lambda: try_model(job)))
+    if job.teacher is not None:
+        given = job.teacher
+        findings.append(finding(lambda: try_teacher(given)))
+    return findings
+
+
+def finding(action: Callable[[], str]) -> dict[str, Any]:
+    """Return what an action says, or its error."""
+    try:
+        return {"severity": "ok", "message": action(), "exit_code": 0}
+    except SegloopError as error:
+        return {"severity": "error", "message": str(error), "exit_code": error.exit_code}
+
+
+def try_device(device: str) -> str:
+    """Return the device in words."""
+    limit_visible_devices(device)
+    return f"device: {torch_device(device)}"
+
+
+def try_model(job: CheckJob) -> str:
+    """Build the network with its starting weights; return its size in words."""
+    from segcore.nn.networks import build_student, model_config
+
+    network = build_student(job.model, model_config(job.model, job.size))
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    return f"model: {num_parameters / 1e6:.1f} million parameters, weights {job.model.weights or 'random'}"
+
+
+def try_teacher(job: ImportJob) -> str:
+    """Import the given teacher into a folder that is thrown away."""
+    from segcore.nn import import_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        import_process.run(dataclasses.replace(job, out_dir=folder))
+    return f"teacher: {job.checkpoint} fits {job.config}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

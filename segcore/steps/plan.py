@@ -1,0 +1,378 @@
+"""What a run would do, before it does it: which steps are reused, which redone and because of which field.
+
+It walks the loop as the flow does, over published results only. No lock is taken, nothing is built or moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from segcore.config.schema import RunConfig
+from segcore.data.sources import load_dataset
+from segcore.errors import HonestScoreError
+from segcore.records import Checkpoint, RoundRecord
+from segcore.steps.decide import DecideSpec, goes_on, judged, teacher_of
+from segcore.steps.evaluate import EvaluateSpec, Evaluation, evaluate_step, scoring_images
+from segcore.steps.index import Index, index_step
+from segcore.steps.label import LabelledShard, label_specs, label_step
+from segcore.steps.places import control_evaluation_place, control_place, evaluation_place, report_place, student_place
+from segcore.steps.plan_work import RunSize, Work, size_from_dataset, size_from_index
+from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
+from segcore.steps.run import Run
+from segcore.steps.status import PROGRESS, last_line
+from segcore.steps.train import (
+    PseudoLabels,
+    Student,
+    TrainSpec,
+    has_given_teacher,
+    import_step,
+    iterations_of,
+    student_of,
+    train_step,
+    wants_control,
+)
+from segcore.store.canonical import JSON
+from segcore.store.layout import calibration_place, index_place, pseudo_labels_place, round_or_final
+from segcore.store.manifest import read_manifest
+from segcore.store.publish import Published, look, published_candidates
+from segcore.store.run_file import effective_changes, read_run_file, shown
+from segcore.store.steps import Step, difference
+from segcore.trust.loop_policy import winner
+
+Verdict = Literal["reuse", "redo", "new", "after", "again", "refused"]
+CONFIG_NAMES = {
+    "views": "label", "seed": "loop.seed", "share": "filter.share", "iterations": "train.iterations",
+    "max_megapixels": "data.max_megapixels", "has_val": "data.val", "has_teacher": "model.teacher",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One line of a plan.
+
+    because: fields that make a step be redone, or the step it comes after. note: for people. work: what is to be done,
+    None for what is reused.
+    """
+
+    place: str
+    verdict: Verdict
+    because: tuple[str, ...] = ()
+    note: str = ""
+    work: Work | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's steps in order. changes: "field: old -> new" of a config that differs from the run's.
+
+    stale_data: the data differ from those the run was started with. ending: why the loop stops, or how far it may go.
+    """
+
+    folder: Path
+    changes: tuple[str, ...]
+    stale_data: bool
+    steps: tuple[PlannedStep, ...]
+    ending: str
+
+
+@dataclass(frozen=True)
+class PlannedRun(Run):
+    """A run with the config it would get, which run.json need not hold yet."""
+
+    planned: RunConfig | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def config(self) -> RunConfig:
+        """Return the config that is planned with."""
+        assert self.planned is not None, "a plan needs a config"
+        return self.planned
+
+
+def plan_run(config: RunConfig, folder: Path) -> Plan:
+    """Return what running config in a run folder would do. folder: absolute; it need not exist.
+
+    DataError when lists or label files cannot be read, RunError when the folder is not one of this segloop.
+    """
+    walk = Walk(PlannedRun(folder.name, str(folder), planned=config))
+    index, stale_data = walk.index()
+    ending = walk.unknown_loop(0) if index is None else walk.loop(index)
+    return Plan(folder, config_changes(config, folder), stale_data, tuple(walk.steps), ending)
+
+
+def config_changes(config: RunConfig, folder: Path) -> tuple[str, ...]:
+    """Return "field: old -> new" for every field that would make the run refuse without --update."""
+    if not (folder / "run.json").exists():
+        return ()
+    old, new = read_run_file(folder).config, config.model_dump(mode="json")
+    return tuple(f"{name}: {shown(old, name)} -> {shown(new, name)}" for name in effective_changes(old, new))
+
+
+class Walk:
+    """The loop, walked over what is published; steps collects what was met."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.steps: list[PlannedStep] = []
+        self.size: RunSize | None = None
+
+    def add(self, step: PlannedStep) -> None:
+        """Append a line."""
+        self.steps.append(step)
+
+    def after(self, place: str, work: Work | None, note: str = "") -> None:
+        """Append a step whose inputs are not known before the one above it is done."""
+        self.add(PlannedStep(place, "after", (self.steps[-1].place,), note, work))
+
+    def meet(self, step: Step, work: Work) -> Published | None:
+        """Look a step up and append what was found."""
+        found = look(self.run.path, step)
+        if found is not None:
+            self.add(PlannedStep(step.place, "reuse"))
+            return found
+        verdict, because = missing(self.run, step)
+        done, note = resumed(self.run, step)
+        left = Work(work.kind, work.amount * (1 - done), work.file_bytes)
+        self.add(PlannedStep(step.place, verdict, because, note, left))
+        return None
+
+    @property
+    def sized(self) -> RunSize:
+        """Return how many images there are; known once the index was looked up."""
+        assert self.size is not None, "the index comes first"
+        return self.size
+
+    def index(self) -> tuple[Index | None, bool]:
+        """Look the index up; return it, and whether one of other data is there. Hashes images only if there is one."""
+        run = self.run
+        others = published_candidates(run.path, index_place())
+        if not others:
+            self.size = size_from_dataset(run.config, load_dataset(run.config))
+            self.add(PlannedStep(index_place(), "new", work=self.size.index_work()))
+            return None, False
+        step = index_step(run)
+        found = look(run.path, step)
+        if found is None:
+            self.size = size_from_dataset(run.config, load_dataset(run.config))
+            self.meet(step, self.size.index_work())
+            return None, all(manifest.key != step.key for _, manifest in others)
+        value: Any = found.value
+        index = Index(found.output(run.path), value["digests"], value["num_images"])
+        self.size = size_from_index(run, index)
+        self.meet(step, self.size.index_work())
+        return index, False
+
+    def loop(self, index: Index) -> str:
+        """Walk rounds for as long as their results are there; return why the loop ends, as far as is known."""
+        history: tuple[RoundRecord, ...] = ()
+        while True:
+            record = self.round(index, history)
+            if record is None:
+                return self.unknown_loop(len(history) + 1)
+            history = (*history, record)
+            wanted, reason = goes_on(self.run, history)
+            if not wanted:
+                self.finish(index, history)
+                return f"the loop stops: {reason}"
+
+    def round(self, index: Index, history: tuple[RoundRecord, ...]) -> RoundRecord | None:
+        """Walk one round; return its record if all of it is published."""
+        run, round_index, teacher = self.run, len(history), teacher_of(history)
+        pseudo = None if teacher is None else self.pool(index, history, teacher, final=False)
+        if teacher is not None and pseudo is None:
+            self.unknown_student(round_index)
+            return None
+        spec = TrainSpec(run, index, round_index, pseudo, teacher, student_place(round_index))
+        student = self.student(spec)
+        if student is None:
+            self.unknown_score(round_index)
+            return None
+        scored = self.evaluation(EvaluateSpec(run, index, student.checkpoint, evaluation_place(round_index)))
+        if scored is None:
+            self.after(gate_place(round_index), None)
+            return None
+        record = judged(DecideSpec(run, index, history, teacher, student, scored, pseudo))
+        note = f"{record.decision.outcome}, mIoU {record.score.miou.point:.4f}"
+        self.add(PlannedStep(gate_place(round_index), "again", note=note))
+        return record
+
+    def student(self, spec: TrainSpec) -> Student | None:
+        """Look a training up, or the import of a given teacher."""
+        given = spec.round_index == 0 and has_given_teacher(self.run)
+        step = import_step(spec) if given else train_step(spec)
+        found = self.meet(step, self.student_work(spec.round_index))
+        return None if found is None else student_of(self.run, found)
+
+    def student_work(self, round_index: int) -> Work:
+        """Return the work of a round's student."""
+        if round_index == 0 and has_given_teacher(self.run):
+            return Work("import", 1.0, 0.0)
+        return self.sized.train_work(iterations_of(self.run.config, round_index))
+
+    def evaluation(self, spec: EvaluateSpec) -> Evaluation | None:
+        """Look an evaluation up; a lineage that too few images may score is told."""
+        try:
+            kept, excluded = scoring_images(spec)
+        except HonestScoreError as error:
+            self.add(PlannedStep(spec.place, "refused", note=str(error)))
+            return None
+        found = self.meet(evaluate_step(spec, kept), self.sized.evaluate_work(len(kept)))
+        return None if found is None else Evaluation(found.output(self.run.path), len(kept), len(excluded))
+
+    def pool(
+        self, index: Index, history: tuple[RoundRecord, ...], teacher: Checkpoint, final: bool
+    ) -> PseudoLabels | None:
+        """Walk the labelling of the pool: shards, calibration, filter."""
+        run, place = self.run, None if final else len(history)
+        shards = self.shards(index, teacher, place)
+        if shards is None:
+            self.after(calibration_place(place), self.sized.calibrate_work())
+            self.after(pseudo_labels_place(place), self.sized.filter_work())
+            return None
+        spec = filter_spec(run, index, history, teacher, shards, final)
+        found = self.meet(calibrate_step(spec), self.sized.calibrate_work())
+        if found is None:
+            self.after(pseudo_labels_place(place), self.sized.filter_work())
+            return None
+        value: Any = found.value
+        calibration = Calibration(found.output(run.path), value["num_images"])
+        kept = self.meet(filter_step(spec, calibration), self.sized.filter_work())
+        if kept is None:
+            return None
+        maps = read_manifest(kept.path).files["label_maps.arrow"].sha256
+        value = kept.value
+        return PseudoLabels(kept.output(run.path), value["num_images"], maps)
+
+    def shards(self, index: Index, teacher: Checkpoint, place: int | None) -> tuple[LabelledShard, ...] | None:
+        """Look all shards of a labelling up, and append one line for them; return them if all are published."""
+        run = self.run
+        steps = [(spec.shard_index, label_step(spec)) for spec in label_specs(run, index, teacher, place)]
+        found = [(shard, step, look(run.path, step)) for shard, step in steps]
+        whole = tuple(labelled_shard(run, shard, published) for shard, _, published in found if published is not None)
+        absent = [step for _, step, published in found if published is None]
+        self.add(shards_line(run, labels_place(place), absent, len(steps), self.sized))
+        return None if absent else whole
+
+    def finish(self, index: Index, history: tuple[RoundRecord, ...]) -> None:
+        """Walk what follows the last round."""
+        run, best = self.run, winner(history)
+        labelled = not has_pool(index) or self.pool(index, history, best.student, final=True) is not None
+        if index.num_images.get("report"):
+            self.evaluation(EvaluateSpec(run, index, best.student, report_place(), role="report"))
+        if wants_control(run, best.round_index):
+            self.control(index, best.round_index)
+        note = "cheap" if labelled else ""
+        self.add(PlannedStep("outputs", "again", note=note))
+
+    def control(self, index: Index, round_index: int) -> None:
+        """Walk the GT-only student on the winner's schedule."""
+        spec = TrainSpec(self.run, index, round_index, None, None, control_place(round_index))
+        found = self.meet(train_step(spec), self.student_work(round_index))
+        place = control_evaluation_place(round_index)
+        if found is None:
+            self.after(place, self.sized.evaluate_work(self.sized.num_gate))
+            return
+        self.evaluation(EvaluateSpec(self.run, index, student_of(self.run, found).checkpoint, place))
+
+    def unknown_student(self, round_index: int) -> None:
+        """Append a student whose pseudo-labels are not there yet, and its score."""
+        self.after(student_place(round_index), self.student_work(round_index))
+        self.unknown_score(round_index)
+
+    def unknown_score(self, round_index: int) -> None:
+        """Append the score and decision of a student that is not there yet."""
+        self.after(evaluation_place(round_index), self.sized.evaluate_work(self.sized.num_gate))
+        self.after(gate_place(round_index), None)
+
+    def unknown_loop(self, first_round: int) -> str:
+        """Append every round from first_round on that may come, and the end; return how far the loop may go."""
+        last = self.run.config.loop.rounds
+        for round_index in range(first_round, last + 1):
+            if round_index > 0:
+                self.unknown_pool(round_index)
+            self.unknown_student(round_index)
+        if self.sized.num_pool:
+            self.unknown_pool(None)
+        if self.sized.num_report:
+            self.after(report_place(), self.sized.evaluate_work(self.sized.num_report))
+        if self.run.config.loop.control and last > 0:
+            self.after(control_place(last), self.student_work(last), "of the best round")
+            self.after(control_evaluation_place(last), self.sized.evaluate_work(self.sized.num_gate))
+        self.after("outputs", None)
+        return f"up to round {last}, while the gate, patience and budget allow (at most: the best case needs less)"
+
+    def unknown_pool(self, place: int | None) -> None:
+        """Append a labelling whose teacher is not there yet."""
+        num_images = self.sized.num_labelled(final=place is None)
+        self.after(labels_place(place), self.sized.label_work(num_images), f"{num_images} images")
+        self.after(calibration_place(place), self.sized.calibrate_work())
+        self.after(pseudo_labels_place(place), self.sized.filter_work())
+
+
+def missing(run: Run, step: Step) -> tuple[Verdict, tuple[str, ...]]:
+    """Return whether a step that is not there is new or to be redone, and because of which inputs."""
+    others = [manifest for _, manifest in published_candidates(run.path, step.place)]
+    if not others:
+        return "new", ()
+    if any(manifest.key == step.key for manifest in others):
+        return "redo", ("damaged files",)
+    nearest = min((difference(step, manifest.inputs) for manifest in others), key=len)
+    return "redo", config_names(nearest) or ("the step's version",)
+
+
+def resumed(run: Run, step: Step) -> tuple[float, str]:
+    """Return which share of a training an earlier attempt did, as far as it noted, and that in words."""
+    line = last_line(run.layout.resume_dir(step) / PROGRESS) or {}
+    iteration, num_iterations = line.get("iteration", 0), line.get("num_iterations", 0)
+    if not iteration or not num_iterations:
+        return 0.0, ""
+    return iteration / num_iterations, f"begun: about {iteration} of {num_iterations} iterations are done"
+
+
+def config_names(inputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a step's inputs as the config calls them, as far as it does; each once, in order."""
+    names = []
+    for name in inputs:
+        first, dot, rest = name.partition(".")
+        names.append(CONFIG_NAMES.get(first, first) + dot + rest)
+    return tuple(dict.fromkeys(names))
+
+
+def labelled_shard(run: Run, shard_index: int, published: Published) -> LabelledShard:
+    """Return a published shard as the steps after it want it."""
+    value: Any = published.value
+    return LabelledShard(published.output(run.path), shard_index, value["num_images"], len(value["quarantined"]))
+
+
+def shards_line(run: Run, place: str, absent: Sequence[Step], num_shards: int, size: RunSize) -> PlannedStep:
+    """Return one line for all shards of a labelling."""
+    if not absent:
+        return PlannedStep(place, "reuse", note=f"{num_shards} shards")
+    verdicts = [missing(run, step) for step in absent]
+    because = tuple(dict.fromkeys(name for _, names in verdicts for name in names))
+    verdict: Verdict = "redo" if any(found == "redo" for found, _ in verdicts) else "new"
+    num_images = sum(num_images_of(step.inputs["images"]) for step in absent)
+    note = f"{len(absent)} of {num_shards} shards, {num_images} images"
+    return PlannedStep(place, verdict, because, note, size.label_work(num_images))
+
+
+def num_images_of(images: JSON) -> int:
+    """Return how many images a label step has."""
+    return len(images)
+
+
+def has_pool(index: Index) -> bool:
+    """Return whether there are images to label."""
+    return bool(index.num_images.get("unlabeled") or index.num_images.get("test"))
+
+
+def gate_place(round_index: int) -> str:
+    """Return how a plan names a round's decision, which is made anew each time."""
+    return f"{round_or_final(round_index)}/gate"
+
+
+def labels_place(place: int | None) -> str:
+    """Return how a plan names all shards of a labelling."""
+    return f"{round_or_final(place)}/labels"
