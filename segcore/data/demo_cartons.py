@@ -30,7 +30,7 @@ def draw_carton(rng: np.random.Generator, length_px: float, style: int, crush: f
     brown = jitter(rng, (0.62, 0.45, 0.28), 0.1)
     if style in (2, 4):
         return _flat_board(rng, area, brown, torn=style == 4)
-    plain: Colour = ink(rng) if rng.random() < 0.5 else (0.88, 0.88, 0.86)
+    plain = jitter(rng, (0.86, 0.84, 0.78))
     base = {0: brown, 1: jitter(rng, (0.90, 0.89, 0.85))}.get(style, plain)
     size = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.4, 0.65), rng.uniform(0.3, 0.6)]) * 0.78
     if style == 1:

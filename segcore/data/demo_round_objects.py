@@ -21,7 +21,7 @@ def draw_bottle(rng: np.random.Generator, length_px: float, style: int, crush: f
     colour, clearness, cap_shade = BOTTLES[style]
     area = canvas(length_px, 0.42)
     body, neck = rng.uniform(0.24, 0.34), rng.uniform(0.09, 0.12)
-    start = rng.uniform(0.15, 0.45)
+    start = rng.uniform(0.0, 0.3)
     radius = body + (neck - body) * smooth_step(area.u, start, start + rng.uniform(0.2, 0.35))
     glass = style in (2, 3)
     if not glass:

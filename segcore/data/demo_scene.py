@@ -38,8 +38,8 @@ class Setting:
     rare_share: float
 
 
-FIRST_DAY = Setting(("concrete", "wood", "conveyor", "grass"), 3, 0.45, 0.3)
-ANY_DAY = Setting(tuple(GROUNDS), NUM_STYLES, 1.0, 0.22)
+FIRST_DAY = Setting(("concrete", "wood", "conveyor"), NUM_STYLES, 0.2, 0.4)
+ANY_DAY = Setting(tuple(GROUNDS), NUM_STYLES, 0.75, 0.3)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def lit(bright: Array, light: Light) -> Array:
 def _choose_objects(rng: np.random.Generator, setting: Setting) -> list[str]:
     """Return class names in painting order; the small rare one is painted last."""
     common = [name for name in CLASS_NAMES if name != RARE]
-    names = [str(name) for name in rng.choice(common, size=int(rng.integers(2, 6)))]
+    names = [str(name) for name in rng.choice(common, size=int(rng.integers(2, 5)))]
     if rng.random() < setting.rare_share:
         names += [RARE] * int(rng.integers(1, 4))
     return names
@@ -107,7 +107,7 @@ def _choose_objects(rng: np.random.Generator, setting: Setting) -> list[str]:
 def _draw_object(rng: np.random.Generator, name: str, setting: Setting, side: int) -> Sprite:
     style = int(rng.integers(setting.num_styles))
     crush = setting.strain * float(rng.random())
-    low, high = {"battery": (0.15, 0.27), "can": (0.26, 0.46), "bottle": (0.38, 0.68)}.get(name, (0.34, 0.62))
+    low, high = {"battery": (0.20, 0.34), "can": (0.34, 0.54), "bottle": (0.52, 0.84)}.get(name, (0.42, 0.72))
     return DRAW[name](rng, side * rng.uniform(low, high), style, crush)
 
 
@@ -200,7 +200,7 @@ def _draw_lens(rng: np.random.Generator, strain: float) -> Lens:
     return Lens(
         exposure=float(np.clip(1.3 * np.exp(rng.normal(0, 0.05 + 0.25 * strain)), 0.55, 2.0)),
         white_balance=(float(cast[0]), float(cast[1]), float(cast[2])),
-        blur_px=float(0.5 + rng.exponential(1.3) * strain),
+        blur_px=float(0.5 + min(rng.exponential(1.0) * strain, 2.5)),
         motion_px=float(rng.uniform(4, 12)) if rng.random() < 0.35 * strain else 0.0,
         noise=float(0.006 + 0.03 * strain * rng.random()),
         vignette=float(rng.uniform(0.05, 0.25 + 0.3 * strain)),

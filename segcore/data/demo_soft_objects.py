@@ -39,7 +39,7 @@ PAPERS: tuple[Colour, ...] = (
 
 
 def draw_paper(rng: np.random.Generator, length_px: float, style: int, crush: float) -> Sprite:
-    """Styles: crumpled sheet, newspaper, brown paper, coloured flyer, white ball of tissue."""
+    """Styles: crumpled sheet, newspaper, brown paper, yellow note, white ball of tissue."""
     area = canvas(length_px, 0.85)
     colour = jitter(rng, PAPERS[style])
     outline, height = (_crumpled if style in (0, 2, 4) else _sheet)(rng, area, crush)
@@ -47,7 +47,8 @@ def draw_paper(rng: np.random.Generator, length_px: float, style: int, crush: fl
     if style == 1 or (style == 0 and rng.random() < 0.4):
         albedo = _newsprint(rng, albedo, columns=3 if style == 1 else 1)
     elif style == 3:
-        albedo = printed_art(rng, area.shape, colour if rng.random() < 0.5 else ink(rng))
+        ruled = (np.abs(np.sin(area.v * 26)) > 0.97).astype(np.float32)
+        albedo = mix(albedo, (0.25, 0.32, 0.60), np.maximum(ruled, text_lines(rng, area.shape, 16)) * np.float32(0.45))
     return Sprite(
         albedo, soft(outline, area.half), np.ones(area.shape, np.float32), height.astype(np.float32), 0.05, 6.0
     )
@@ -107,7 +108,7 @@ def draw_bag(rng: np.random.Generator, length_px: float, style: int, crush: floa
     wrinkles = 0.6 * creases(rng, area.shape, 14) + 0.35 * folds + 0.8 * fractal_noise(rng, area.shape, 4)
     height = wrinkles * area.half * (0.2 + 0.15 * crush) + np.minimum(np.maximum(outline, 0), 0.3) * area.half * 0.8
     albedo = flat(area.shape, jitter(rng, colour if style != 4 else ink(rng)))
-    if style in (0, 4) and rng.random() < 0.7:
+    if style in (0, 4) and rng.random() < 0.35:
         albedo = mix(
             albedo, printed_art(rng, area.shape, colour), 0.85 * (np.abs(area.u) < 0.5) * (np.abs(area.v) < 0.35)
         )
