@@ -5,10 +5,9 @@ It walks the loop as the flow does, over published results only. No lock is take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from segcore.config.schema import RunConfig
 from segcore.data.sources import load_dataset
@@ -19,10 +18,20 @@ from segcore.steps.evaluate import EvaluateSpec, Evaluation, evaluate_step, scor
 from segcore.steps.index import Index, index_step
 from segcore.steps.label import LabelledShard, label_specs, label_step
 from segcore.steps.places import control_evaluation_place, control_place, evaluation_place, report_place, student_place
+from segcore.steps.plan_steps import (
+    PlannedRun,
+    PlannedStep,
+    gate_place,
+    has_pool,
+    labelled_shard,
+    labels_place,
+    missing,
+    resumed,
+    shards_line,
+)
 from segcore.steps.plan_work import RunSize, Work, size_from_dataset, size_from_index
 from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
 from segcore.steps.run import Run
-from segcore.steps.status import PROGRESS, last_line
 from segcore.steps.train import (
     PseudoLabels,
     Student,
@@ -34,34 +43,12 @@ from segcore.steps.train import (
     train_step,
     wants_control,
 )
-from segcore.store.canonical import JSON
-from segcore.store.layout import calibration_place, index_place, pseudo_labels_place, round_or_final
+from segcore.store.layout import calibration_place, index_place, pseudo_labels_place
 from segcore.store.manifest import read_manifest
 from segcore.store.publish import Published, look, published_candidates
 from segcore.store.run_file import effective_changes, read_run_file, shown
-from segcore.store.steps import Step, difference
+from segcore.store.steps import Step
 from segcore.trust.loop_policy import winner
-
-Verdict = Literal["reuse", "redo", "new", "after", "again", "refused"]
-CONFIG_NAMES = {
-    "views": "label", "seed": "loop.seed", "share": "filter.share", "iterations": "train.iterations",
-    "max_megapixels": "data.max_megapixels", "has_val": "data.val", "has_teacher": "model.teacher",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PlannedStep:
-    """One line of a plan.
-
-    because: fields that make a step be redone, or the step it comes after. note: for people. work: what is to be done,
-    None for what is reused.
-    """
-
-    place: str
-    verdict: Verdict
-    because: tuple[str, ...] = ()
-    note: str = ""
-    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -76,19 +63,6 @@ class Plan:
     stale_data: bool
     steps: tuple[PlannedStep, ...]
     ending: str
-
-
-@dataclass(frozen=True)
-class PlannedRun(Run):
-    """A run with the config it would get, which run.json need not hold yet."""
-
-    planned: RunConfig | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def config(self) -> RunConfig:
-        """Return the config that is planned with."""
-        assert self.planned is not None, "a plan needs a config"
-        return self.planned
 
 
 def plan_run(config: RunConfig, folder: Path) -> Plan:
@@ -309,70 +283,3 @@ class Walk:
         self.after(labels_place(place), self.sized.label_work(num_images), f"{num_images} images")
         self.after(calibration_place(place), self.sized.calibrate_work())
         self.after(pseudo_labels_place(place), self.sized.filter_work())
-
-
-def missing(run: Run, step: Step) -> tuple[Verdict, tuple[str, ...]]:
-    """Return whether a step that is not there is new or to be redone, and because of which inputs."""
-    others = [manifest for _, manifest in published_candidates(run.path, step.place)]
-    if not others:
-        return "new", ()
-    if any(manifest.key == step.key for manifest in others):
-        return "redo", ("damaged files",)
-    nearest = min((difference(step, manifest.inputs) for manifest in others), key=len)
-    return "redo", config_names(nearest) or ("the step's version",)
-
-
-def resumed(run: Run, step: Step) -> tuple[float, str]:
-    """Return which share of a training an earlier attempt did, as far as it noted, and that in words."""
-    line = last_line(run.layout.resume_dir(step) / PROGRESS) or {}
-    iteration, num_iterations = line.get("iteration", 0), line.get("num_iterations", 0)
-    if not iteration or not num_iterations:
-        return 0.0, ""
-    return iteration / num_iterations, f"begun: about {iteration} of {num_iterations} iterations are done"
-
-
-def config_names(inputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a step's inputs as the config calls them, as far as it does; each once, in order."""
-    names = []
-    for name in inputs:
-        first, dot, rest = name.partition(".")
-        names.append(CONFIG_NAMES.get(first, first) + dot + rest)
-    return tuple(dict.fromkeys(names))
-
-
-def labelled_shard(run: Run, shard_index: int, published: Published) -> LabelledShard:
-    """Return a published shard as the steps after it want it."""
-    value: Any = published.value
-    return LabelledShard(published.output(run.path), shard_index, value["num_images"], len(value["quarantined"]))
-
-
-def shards_line(run: Run, place: str, absent: Sequence[Step], num_shards: int, size: RunSize) -> PlannedStep:
-    """Return one line for all shards of a labelling."""
-    if not absent:
-        return PlannedStep(place, "reuse", note=f"{num_shards} shards")
-    verdicts = [missing(run, step) for step in absent]
-    because = tuple(dict.fromkeys(name for _, names in verdicts for name in names))
-    verdict: Verdict = "redo" if any(found == "redo" for found, _ in verdicts) else "new"
-    num_images = sum(num_images_of(step.inputs["images"]) for step in absent)
-    note = f"{len(absent)} of {num_shards} shards, {num_images} images"
-    return PlannedStep(place, verdict, because, note, size.label_work(num_images))
-
-
-def num_images_of(images: JSON) -> int:
-    """Return how many images a label step has."""
-    return len(images)
-
-
-def has_pool(index: Index) -> bool:
-    """Return whether there are images to label."""
-    return bool(index.num_images.get("unlabeled") or index.num_images.get("test"))
-
-
-def gate_place(round_index: int) -> str:
-    """Return how a plan names a round's decision, which is made anew each time."""
-    return f"{round_or_final(round_index)}/gate"
-
-
-def labels_place(place: int | None) -> str:
-    """Return how a plan names all shards of a labelling."""
-    return f"{round_or_final(place)}/labels"

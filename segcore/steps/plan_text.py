@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from segcore.steps.plan import Plan, PlannedStep
+from segcore.steps.plan import Plan
 from segcore.steps.plan_estimate import QUICK_KINDS, Estimate
+from segcore.steps.plan_steps import PlannedStep
 from segcore.steps.status_text import duration
 
 MAX_NAMES = 4
