@@ -10,6 +10,7 @@ QUIET = {
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
 }
 WITHOUT_SERVER = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # else each error is printed four times; the command line prints it once
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # Ctrl-C reaches the embedded server too; its client must not wait for it to come back
     "PREFECT_CLIENT_MAX_RETRIES": "2",
