@@ -35,7 +35,9 @@ device_option = click.option("--device", default="auto", show_default=True, help
     help="coco: annotations; png: class ids as palette PNGs; overlay: photos with classes drawn over them; "
     "parquet: raw label maps with confidence; csv: competition rows.",
 )  # fmt: skip
-@click.option("--size", nargs=2, type=int, default=(256, 256), show_default=True, help="csv: height and width, px.")
+@click.option(
+    "--size", nargs=2, type=int, default=(256, 256), metavar="H W", help="csv: height and width, px; default 256 256."
+)
 @classes_option
 @views_option
 @flip_option
@@ -132,7 +134,9 @@ def evaluate_command(
 @click.command("submit")
 @click.argument("run", required=False)
 @click.option("--out", type=PathType, help="CSV to write.")
-@click.option("--size", nargs=2, type=int, help="Height and width, px; default: the run's outputs.submission_size.")
+@click.option(
+    "--size", nargs=2, type=int, metavar="H W", help="Height and width, px; default: as the run's config says."
+)
 @click.option("--validate", type=PathType, help="Check this CSV instead of writing one.")
 @click.option("--names", type=PathType, help="With --validate and no RUN: COCO list of the test images, in order.")
 @click.option("--num-classes", type=click.IntRange(1, 255), help="With --validate and no RUN; default 255: any id.")
