@@ -87,18 +87,18 @@ def run_command(
         return
     from segcore.config.load import load_config
 
-    load_config(config, overrides)  # a wrong config should not wait for Prefect to start
-    run_loop(config, overrides, run_id, update)
+    checked = load_config(config, overrides)  # a wrong config should not wait for Prefect to start
+    run_loop(config, overrides, run_id, update, checked.runtime.artifacts)
 
 
-def run_loop(config: Path, overrides: tuple[str, ...], run_id: str | None, update: bool) -> None:
-    """Run the flow in this process, with Prefect embedded unless PREFECT_API_URL names a server."""
-    from flows.embedded import prepare_prefect
+def run_loop(config: Path, overrides: tuple[str, ...], run_id: str | None, update: bool, artifacts: Path) -> None:
+    """Run the flow in this process, with a Prefect server of its own unless PREFECT_API_URL names one."""
+    from flows.embedded import prefect_server
 
-    prepare_prefect()
-    from flows.pseudo_label_loop import pseudo_label_loop
+    with prefect_server(artifacts / "prefect-server.log"):
+        from flows.pseudo_label_loop import pseudo_label_loop
 
-    summary = pseudo_label_loop(str(config.resolve()), run_id, update, list(overrides))
+        summary = pseudo_label_loop(str(config.resolve()), run_id, update, list(overrides))
     gain = summary.miou - summary.first_miou
     click.echo(
         f"\nbest round {summary.winner_index} of {summary.num_rounds}: gate mIoU {summary.miou:.4f} "
