@@ -1,0 +1,18 @@
+"""`python -m benchmarks NAME [options]`."""
+
+from __future__ import annotations
+
+import click
+
+from benchmarks.garbage6 import garbage6
+
+
+@click.group()
+def main() -> None:
+    """Measure segloop; every result file states what it was measured on."""
+
+
+main.add_command(garbage6)
+
+if __name__ == "__main__":
+    main()
