@@ -137,9 +137,9 @@ def prefect_server(url: str | None) -> Iterator[Diagnosis]:
     if not url:
         yield Diagnosis("ok", "PREFECT_API_URL is not set: runs use a Prefect of their own")
         return
-    request = urllib.request.Request(url.rstrip("/") + "/health", headers=authorization())
     unset = "start that server, or unset PREFECT_API_URL to run without one"
     try:
+        request = urllib.request.Request(url.rstrip("/") + "/health", headers=authorization())
         with urllib.request.urlopen(request, timeout=SERVER_TIMEOUT_S) as answer:
             answer.read()
     except urllib.error.HTTPError as error:

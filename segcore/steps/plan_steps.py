@@ -60,7 +60,7 @@ def missing(run: Run, step: Step) -> tuple[Verdict, tuple[str, ...]]:
     if any(manifest.key == step.key for manifest in others):
         return "redo", ("damaged files",)
     nearest = min((difference(step, manifest.inputs) for manifest in others), key=len)
-    return "redo", config_names(nearest) or ("the step's version",)
+    return "redo", config_names(nearest, step.place) or ("the step's version",)
 
 
 def resumed(run: Run, step: Step) -> tuple[float, str]:
@@ -72,11 +72,13 @@ def resumed(run: Run, step: Step) -> tuple[float, str]:
     return iteration / num_iterations, f"begun: about {iteration} of {num_iterations} iterations are done"
 
 
-def config_names(inputs: Sequence[str]) -> tuple[str, ...]:
+def config_names(inputs: Sequence[str], place: str) -> tuple[str, ...]:
     """Return the names of a step's inputs as the config calls them, as far as it does; each once, in order."""
     names = []
     for name in inputs:
         first, dot, rest = name.partition(".")
+        if first == "iterations" and not place.startswith(round_or_final(0)):
+            first = "train.round_iterations (else train.iterations)"
         names.append(CONFIG_NAMES.get(first, first) + dot + rest)
     return tuple(dict.fromkeys(names))
 
