@@ -18,8 +18,9 @@ from torch import Tensor
 from segcore.data.images import read_image
 from segcore.errors import CheckpointError, DataError
 from segcore.nn.devices import resolve_precision, torch_device
+from segcore.nn.full_size import AreaAverage, ViewLogits
 from segcore.nn.networks import build_network, read_config
-from segcore.nn.tta import ViewSpec, area_average, mean_probabilities
+from segcore.nn.tta import ViewSpec, images_per_pass, view_logits
 from segcore.nn.weights import apply_weights, load_foreign
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest
 from segcore.pseudo.confidence import quantise
@@ -68,8 +69,7 @@ class Predictor:
 
     def groups(self, images: Sequence[PredictImage]) -> Iterator[list[Decoded]]:
         """Yield runs of consecutive images of one size, decoded ahead, a forward pass of the largest view each."""
-        longest = max(self.spec.sizes) ** 2 * (2 if self.spec.flip else 1)
-        per_pass = max(1, int(self.spec.batch_megapixels * 1e6 / longest))
+        per_pass = images_per_pass(self.spec, self.network.out_channels)
         decoded = self.decoded(images)
         for _, run in groupby(decoded, key=lambda item: shape_of(item[1])):
             yield from chunks(run, min(per_pass, MAX_DECODED))
@@ -97,18 +97,23 @@ class Predictor:
         if not group:
             return
         with torch.inference_mode():
-            results = mean_probabilities(self.network, [pixels for _, pixels in group], self.spec)
-            for (image, _), probabilities_CHW in zip(group, results, strict=True):
-                yield prediction_of(image, probabilities_CHW)
+            logits = view_logits(self.network, [pixels for _, pixels in group], self.spec)
+            for (image, _), of_image in zip(group, logits, strict=True):
+                yield prediction_of(image, of_image)
 
 
-def prediction_of(image: PredictImage, probabilities_CHW: Tensor) -> Prediction:
-    """Return label map, confidence and, if asked for, the small label map of one image's mean probabilities."""
-    confidence, label_map = probabilities_CHW.max(dim=0)
-    small = None
-    if image.small_size is not None:
-        small = as_label_map(area_average(probabilities_CHW, image.small_size).argmax(dim=0))
-    return Prediction(image.image_id, as_label_map(label_map), quantise(confidence.cpu().numpy()), small)
+def prediction_of(image: PredictImage, logits: ViewLogits) -> Prediction:
+    """Return label map, confidence and, if asked for, the small label map of one image."""
+    label_map, levels = np.empty(logits.size, np.uint8), np.empty(logits.size, np.uint8)
+    average = AreaAverage(logits.size, image.small_size) if image.small_size is not None else None
+    for rows in logits.bands():
+        probabilities_CHW = logits.probabilities(rows)
+        confidence, class_ids = probabilities_CHW.max(dim=0)
+        label_map[rows] = as_label_map(class_ids)
+        levels[rows] = quantise(confidence.cpu().numpy())
+        if average is not None:
+            average.add(probabilities_CHW, rows)
+    return Prediction(image.image_id, label_map, levels, as_label_map(average.label_map()) if average else None)
 
 
 def as_label_map(class_ids_HW: Tensor) -> NDArray[np.uint8]:

@@ -1,13 +1,13 @@
 """Test-time augmentation exactly as mmseg's TestTimeAug pipeline and SegTTAModel do it, batched over images.
 
 For every view: resize keeping proportions (OpenCV, bilinear, on uint8), mirror, normalise, pad right and below as the
-model's data preprocessor says, run, cut the padding off, mirror back, resize logits to the image's size (bilinear),
-softmax. The probabilities are the mean over views. mmseg 1.x: segmentors/base.py, segmentors/seg_tta.py.
+model's data preprocessor says, run, cut the padding off, mirror back; then, in segcore/nn/full_size.py, resize logits
+to the image's size (bilinear), softmax, and take the mean over views. mmseg 1.x: segmentors/base.py, seg_tta.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,11 @@ from torch.nn import functional
 
 from segcore.errors import StepError
 from segcore.nn.devices import Precision, autocast
+from segcore.nn.full_size import ViewLogits
 
 Image = NDArray[np.uint8]
+
+MAX_LOGITS_BYTES = 512 << 20  # logits of all views of the images that run together, where one image alone fits
 
 
 @dataclass(frozen=True)
@@ -47,41 +50,30 @@ def view_shape(height: int, width: int, size: int) -> tuple[int, int]:
     return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
 
 
-def mean_probabilities(network: BaseSegmentor, images: Sequence[Image], spec: ViewSpec) -> Iterator[Tensor]:
-    """Yield the class probabilities of each image, averaged over all views.
+def images_per_pass(spec: ViewSpec, num_classes: int) -> int:
+    """Return how many images run together: bounded by the largest view's pixels and by the logits of all views."""
+    mirrored = 2 if spec.flip else 1
+    by_pixels = spec.batch_megapixels * 1e6 / (max(spec.sizes) ** 2 * mirrored)
+    by_logits = MAX_LOGITS_BYTES / (4 * num_classes * sum(size**2 for size in spec.sizes) * mirrored)
+    return max(1, int(min(by_pixels, by_logits)))
 
-    images: (H, W, 3) uint8 BGR, all of one size. Yields (C, H, W) float32 on spec.device, in [0, 1], one an image.
-    A network that gives NaN raises StepError.
+
+def view_logits(network: BaseSegmentor, images: Sequence[Image], spec: ViewSpec) -> list[ViewLogits]:
+    """Return what the network says of each image in each view.
+
+    images: (H, W, 3) uint8 BGR, all of one size. A network that gives NaN raises StepError.
     """
     height, width = images[0].shape[:2]
-    longest = max(spec.sizes)
-    per_pass = max(1, int(spec.batch_megapixels * 1e6 / (longest * longest * (2 if spec.flip else 1))))
-    for first in range(0, len(images), per_pass):
-        group = images[first : first + per_pass]
-        total: list[Tensor] = []
-        for size in spec.sizes:
-            total = add_views(total, network, group, view_shape(height, width, size), spec)
-        num_views = len(spec.sizes) * (2 if spec.flip else 1)
-        yield from (probabilities / num_views for probabilities in total)
-
-
-def add_views(
-    total: list[Tensor], network: BaseSegmentor, images: Sequence[Image], shape: tuple[int, int], spec: ViewSpec
-) -> list[Tensor]:
-    """Return total plus each image's softmax over the views of one size; an empty total counts as zeros."""
-    inputs = torch.cat([resized(image, shape, spec) for image in images])
+    views: list[list[Tensor]] = [[] for _ in images]
     flips = (False, True) if spec.flip else (False,)
-    logits = forward(network, torch.cat([inputs.flip(3) if flip else inputs for flip in flips]), spec)
-    size = images[0].shape[:2]
-    for place, flip in enumerate(flips):
-        for index in range(len(images)):
-            one = logits[place * len(images) + index][None]
-            probabilities = softmax_at(one.flip(3) if flip else one, size, network.align_corners)
-            if len(total) <= index:
-                total.append(probabilities)
-            else:
-                total[index] += probabilities
-    return total
+    for size in spec.sizes:
+        inputs = torch.cat([resized(image, view_shape(height, width, size), spec) for image in images])
+        logits = forward(network, torch.cat([inputs.flip(3) if flip else inputs for flip in flips]), spec)
+        for place, flip in enumerate(flips):
+            for index in range(len(images)):
+                one = logits[place * len(images) + index][None]
+                views[index].append(one.flip(3) if flip else one)
+    return [ViewLogits(of_image, (height, width), bool(network.align_corners)) for of_image in views]
 
 
 def resized(image: Image, shape: tuple[int, int], spec: ViewSpec) -> Tensor:
@@ -129,28 +121,3 @@ def padded(preprocessor: Any, inputs_NCHW: Tensor) -> Tensor:
     below = max(-height % divisor, full_height - height, 0)
     right = max(-width % divisor, full_width - width, 0)
     return functional.pad(inputs_NCHW, (0, right, 0, below), value=float(getattr(preprocessor, "pad_val", 0)))
-
-
-def softmax_at(logits_1CHW: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Return the probabilities of one view at the image's size: (C, H, W) float32."""
-    at_size = functional.interpolate(logits_1CHW, size=tuple(size), mode="bilinear", align_corners=align_corners)
-    return at_size[0].softmax(dim=0)
-
-
-def area_average(probabilities_CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return probabilities averaged over the area that each pixel of a smaller map covers.
-
-    probabilities_CHW: (C, H, W) float32. size: (h, w). Returns (C, h, w) float32. Pixels that straddle two areas
-    count in both by their shares, so any two sizes work.
-    """
-    rows = area_weights(probabilities_CHW.shape[1], size[0]).to(probabilities_CHW)
-    columns = area_weights(probabilities_CHW.shape[2], size[1]).to(probabilities_CHW)
-    return rows @ probabilities_CHW @ columns.T
-
-
-def area_weights(num_in: int, num_out: int) -> Tensor:
-    """Return (num_out, num_in) float32: the share of each output cell that each input cell covers; rows sum to 1."""
-    edges_out = np.arange(num_out + 1) * num_in / num_out
-    low = np.maximum(edges_out[:-1, None], np.arange(num_in)[None])
-    high = np.minimum(edges_out[1:, None], np.arange(1, num_in + 1)[None])
-    return torch.from_numpy((np.maximum(high - low, 0) * num_out / num_in).astype(np.float32))

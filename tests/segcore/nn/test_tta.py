@@ -12,8 +12,9 @@ from mmengine.registry import init_default_scope
 from mmseg.models import BaseSegmentor, SegTTAModel
 
 from segcore.config.schema import LabelConfig
+from segcore.errors import StepError
 from segcore.nn.predictor import open_predictor
-from segcore.nn.tta import ViewSpec, area_average, area_weights, mean_probabilities, view_shape
+from segcore.nn.tta import ViewSpec, images_per_pass, view_logits, view_shape
 from segcore.process.jobs import PredictJob
 
 from .conftest import draw
@@ -33,7 +34,8 @@ def view_spec(resize: str = "opencv", flip: bool = True, batch_megapixels: float
 
 def ours(network: BaseSegmentor, image: np.ndarray, spec: ViewSpec) -> torch.Tensor:
     with torch.inference_mode():
-        return next(mean_probabilities(network, [image], spec)).clone()
+        (logits,) = view_logits(network, [image], spec)
+        return logits.probabilities(slice(0, image.shape[0])).clone()
 
 
 def of_mmseg(network: BaseSegmentor, path: Path) -> tuple[np.ndarray, torch.Tensor]:
@@ -79,10 +81,23 @@ def test_resizing_on_the_device_agrees_with_opencv_almost_everywhere(network: Ba
 def test_images_predicted_together_get_what_they_get_alone(network: BaseSegmentor) -> None:
     images = [draw(index, 70, 90)[0] for index in range(3)]
     with torch.inference_mode():
-        for budget in (4.0, 0.04, 1e-9):
-            together = list(mean_probabilities(network, images, view_spec(batch_megapixels=budget)))
-            for image, found in zip(images, together, strict=True):
-                assert (found - ours(network, image, view_spec())).abs().max() < 1e-5
+        for image, logits in zip(images, view_logits(network, images, view_spec()), strict=True):
+            assert (logits.probabilities(slice(0, 70)) - ours(network, image, view_spec())).abs().max() < 1e-5
+
+
+def test_a_network_that_has_diverged_is_an_error_and_no_label(network: BaseSegmentor) -> None:
+    broken = copy.deepcopy(network)
+    broken.decode_head.conv_seg.bias.data[0] = float("nan")
+    with pytest.raises(StepError, match="diverged"):
+        ours(broken, draw(1, 64, 64)[0], view_spec())
+
+
+@pytest.mark.parametrize(
+    ("megapixels", "num_classes", "expected"),
+    [(4.0, 3, 122), (0.1, 3, 3), (1e-9, 3, 1), (4.0, 150, 15), (4.0, 10**6, 1)],
+)
+def test_as_many_images_run_together_as_memory_allows(megapixels: float, num_classes: int, expected: int) -> None:
+    assert images_per_pass(view_spec(batch_megapixels=megapixels), num_classes) == expected
 
 
 def test_a_mirrored_image_gets_mirrored_probabilities_when_views_are_flipped(network: BaseSegmentor) -> None:
@@ -104,17 +119,3 @@ def test_view_shapes_are_those_of_mmcv(height: int, width: int, size: int, expec
 
 def test_a_view_of_a_very_narrow_image_keeps_one_pixel() -> None:
     assert view_shape(1, 300, 64) == (1, 64)
-
-
-def test_area_weights_count_straddling_cells_by_their_share() -> None:
-    expected = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])
-    assert torch.allclose(area_weights(3, 2), expected)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (4, 6), (5, 7), (12, 30), (8, 12)])
-def test_area_averages_keep_the_mean_and_sum_to_one(size: tuple[int, int]) -> None:
-    probabilities = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
-    small = area_average(probabilities, size)
-    assert small.shape == (3, *size)
-    assert torch.allclose(small.sum(dim=0), torch.ones(size), atol=1e-5)
-    assert torch.allclose(small.mean(dim=(1, 2)), probabilities.mean(dim=(1, 2)), atol=1e-5)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from segcore.nn.full_size import AreaAverage, ViewLogits, area_weights
+
+
+def logits_of(height: int, width: int, align_corners: bool = False) -> ViewLogits:
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(1, 3, h, w, generator=generator) for h, w in ((7, 9), (16, 13), (40, 31))]
+    return ViewLogits(views, (height, width), align_corners)
+
+
+def whole(logits: ViewLogits) -> Tensor:
+    """Return the mean softmax without bands."""
+    resized = [
+        functional.interpolate(view, size=logits.size, mode="bilinear", align_corners=logits.align_corners)
+        for view in logits.views
+    ]
+    return torch.stack([one[0].softmax(dim=0) for one in resized]).mean(dim=0)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(20, 25), (7, 9), (5, 4), (1, 60), (53, 1)])
+@pytest.mark.parametrize("values", [1, 200, 10**9])
+def test_bands_put_together_are_the_whole(size: tuple[int, int], align_corners: bool, values: int) -> None:
+    logits = logits_of(*size, align_corners)
+    bands = [logits.probabilities(rows) for rows in logits.bands(values)]
+    assert torch.allclose(torch.cat(bands, dim=1), whole(logits), atol=1e-6)
+
+
+def test_bands_hold_no_more_values_than_asked_and_cover_every_row_once() -> None:
+    rows = list(logits_of(53, 20).bands(600))
+    assert [band.start for band in rows] == [0, 10, 20, 30, 40, 50]
+    assert rows[-1].stop == 53
+
+
+def test_area_weights_count_straddling_cells_by_their_share() -> None:
+    assert torch.allclose(area_weights(3, 2), torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]]))
+
+
+@pytest.mark.parametrize("small_size", [(1, 1), (4, 6), (5, 7), (12, 30), (20, 25)])
+@pytest.mark.parametrize("values", [1, 200, 10**9])
+def test_area_averages_sum_to_one_and_keep_the_mean_whatever_the_bands(
+    small_size: tuple[int, int], values: int
+) -> None:
+    logits = logits_of(20, 25)
+    average = AreaAverage(logits.size, small_size)
+    for rows in logits.bands(values):
+        average.add(logits.probabilities(rows), rows)
+    assert average.total is not None
+    assert torch.allclose(average.total.sum(dim=0), torch.ones(small_size), atol=1e-5)
+    assert torch.allclose(average.total.mean(dim=(1, 2)), whole(logits).mean(dim=(1, 2)), atol=1e-5)
+
+
+def test_halving_an_image_averages_squares_of_four_pixels() -> None:
+    probabilities = torch.tensor([[[1.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.4]]])
+    average = AreaAverage((2, 4), (1, 2))
+    average.add(torch.cat([probabilities, 1 - probabilities]), slice(0, 2))
+    assert average.total is not None
+    assert torch.allclose(average.total[0], torch.tensor([[0.25, 0.4]]))
+    assert average.label_map().tolist() == [[1, 1]]
