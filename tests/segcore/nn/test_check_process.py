@@ -1,0 +1,60 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from segcore.nn.check_process import check
+from segcore.process.jobs import CheckJob, ImportJob, ModelSpec, check_job_text, parse_check_job
+
+NAMES, PALETTE = ("background", "red"), ((0, 0, 0), (255, 0, 0))
+
+
+def job(weights=None, teacher=None, device="cpu"):
+    model = ModelSpec("efficientnet_lite0_upernet", None, weights, 16, NAMES, PALETTE)
+    return CheckJob(model, 64, teacher, device)
+
+
+@pytest.fixture(autouse=True)
+def same_devices(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # the check hides devices by this variable
+
+
+def test_a_job_survives_being_sent():
+    teacher = ImportJob("a.pth", "a.py", NAMES, PALETTE, 64, "")
+    assert parse_check_job(check_job_text(job("w.pth", teacher))) == job("w.pth", teacher)
+
+
+def test_a_model_that_can_be_built_is_told_by_size():
+    device, model = check(job())
+    assert (device["severity"], model["severity"]) == ("ok", "ok")
+    assert model["message"].startswith("model: 3.")
+
+
+def test_weights_of_another_network_are_a_checkpoint_error(tmp_path):
+    torch.save({"state_dict": {"fc.weight": torch.zeros(3, 3)}}, tmp_path / "other.pth")
+    _, model = check(job(str(tmp_path / "other.pth")))
+    assert (model["severity"], model["exit_code"]) == ("error", 4)
+
+
+def test_a_teacher_with_the_wrong_config_is_told_beside_the_model(tmp_path):
+    torch.save({"state_dict": {"fc.weight": torch.zeros(3, 3)}}, tmp_path / "teacher.pth")
+    (tmp_path / "teacher.py").write_text("model = 3\n")
+    given = ImportJob(str(tmp_path / "teacher.pth"), str(tmp_path / "teacher.py"), NAMES, PALETTE, 64, "")
+    _, model, teacher = check(job(teacher=given))
+    assert model["severity"] == "ok"
+    assert (teacher["severity"], teacher["exit_code"]) == ("error", 2)
+    assert "must have model=dict" in teacher["message"]
+
+
+def test_a_device_that_is_not_there_ends_the_check():
+    (device,) = check(job(device="cuda"))
+    assert (device["severity"], device["exit_code"]) == ("error", 2)
+
+
+def test_the_program_answers_with_one_line_of_json():
+    command = [sys.executable, "-m", "segcore.nn.check_process"]
+    done = subprocess.run(command, input=check_job_text(job()), capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    assert [item["severity"] for item in json.loads(line)["findings"]] == ["ok", "ok"]
