@@ -12,7 +12,7 @@ from segcore.steps.index import Index
 from segcore.steps.label import label_specs
 from segcore.steps.places import evaluation_place, student_place
 from segcore.steps.pseudo_labels import LabelledPool, filter_spec
-from segcore.steps.run import Run
+from segcore.steps.run import Run, stops_together
 from segcore.steps.train import TrainSpec, has_given_teacher
 from tasks import steps
 from tasks.labelling import free_device
@@ -28,16 +28,17 @@ LABEL_THREADS = 4
 )
 def pseudo_label_round(run: Run, index: Index, round_index: int, history: tuple[RoundRecord, ...]) -> RoundRecord:
     """Train a student on ground truth and on what its teacher is sure of, and let the gate judge it."""
-    teacher = teacher_of(history)
-    pseudo = None if teacher is None else label_pool(run, index, history, teacher).pseudo_labels
-    free_device()
-    spec = TrainSpec(run, index, round_index, pseudo, teacher, student_place(round_index))
-    given = round_index == 0 and has_given_teacher(run)
-    student = (steps.import_teacher if given else steps.train_student).submit(spec).result()
-    scored = EvaluateSpec(run, index, student.checkpoint, evaluation_place(round_index))
-    evaluation = steps.evaluate_student.submit(scored).result()
-    decision = DecideSpec(run, index, history, teacher, student, evaluation, pseudo)
-    return steps.decide_round.submit(decision).result()
+    with stops_together(run):
+        teacher = teacher_of(history)
+        pseudo = None if teacher is None else label_pool(run, index, history, teacher).pseudo_labels
+        free_device()
+        spec = TrainSpec(run, index, round_index, pseudo, teacher, student_place(round_index))
+        given = round_index == 0 and has_given_teacher(run)
+        student = (steps.import_teacher if given else steps.train_student).submit(spec).result()
+        scored = EvaluateSpec(run, index, student.checkpoint, evaluation_place(round_index))
+        evaluation = steps.evaluate_student.submit(scored).result()
+        decision = DecideSpec(run, index, history, teacher, student, evaluation, pseudo)
+        return steps.decide_round.submit(decision).result()
 
 
 def label_pool(

@@ -24,6 +24,7 @@ from segcore.store.steps import Step
 logger = logging.getLogger(__name__)
 
 held_locks: dict[str, RunLock] = {}  # by run folder; children inherit the descriptors
+stopping: set[str] = set()  # run folders whose flow is being unwound by an error or a signal
 cancel_checks: list[Callable[[], bool]] = []  # who else may ask a run to stop, e.g. the task layer for Prefect
 
 
@@ -81,9 +82,11 @@ def open_run(
         run = Run(name, str(folder), update)
         run.layout.cancel_file.unlink(missing_ok=True)
         held_locks[run.folder] = lock
+        stopping.discard(run.folder)
         append_event(folder, "opened", update=update)
         try:
-            yield run
+            with stops_together(run):
+                yield run
         except BaseException as error:
             append_event(folder, "stopped", error=f"{type(error).__name__}: {error}"[:2000])
             raise
@@ -99,8 +102,21 @@ def lock_descriptors(run: Run) -> tuple[int, ...]:
 
 
 def cancelled(run: Run) -> bool:
-    """Return whether somebody asked the run to stop: a CANCEL file in its folder, or the task layer."""
-    return run.layout.cancel_file.exists() or any(check() for check in cancel_checks)
+    """Return whether the run is to stop: a CANCEL file in its folder, its flow being unwound, or the task layer."""
+    return run.folder in stopping or run.layout.cancel_file.exists() or any(check() for check in cancel_checks)
+
+
+@contextlib.contextmanager
+def stops_together(run: Run) -> Iterator[None]:
+    """Let what runs in other threads stop when this block is left by an error, a signal or a cancellation.
+
+    Without it a flow that was told to end would wait for its tasks' threads, and these for hours of training.
+    """
+    try:
+        yield
+    except BaseException:
+        stopping.add(run.folder)
+        raise
 
 
 def refuse_if_cancelled(run: Run) -> None:

@@ -48,8 +48,8 @@ def run_to_the_end(config: Path) -> Path:
         time.sleep(1)
 
 
-def run_and_kill(config: Path, reached: Callable[[Path], bool]) -> None:
-    """Run until reached(run folder), then SIGKILL the owner alone."""
+def run_and_kill(config: Path, reached: Callable[[Path], bool], how: signal.Signals) -> None:
+    """Run until reached(run folder), then signal the owner alone; it must end soon."""
     process = start(config)
     folder = config.parent / "artifacts" / config.stem
     end = time.monotonic() + TIMEOUT_S
@@ -57,8 +57,8 @@ def run_and_kill(config: Path, reached: Callable[[Path], bool]) -> None:
         assert process.poll() is None, (config.parent / f"{config.stem}.log").read_text()[-3000:]
         assert time.monotonic() < end, "the point to kill at was never reached"
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(how)
+    process.wait(timeout=TIMEOUT_S)
 
 
 def trained_past(folder: Path, place: str, iteration: int) -> bool:
@@ -116,7 +116,7 @@ def test_killed_in_training_and_in_labelling_it_ends_as_if_undisturbed(
     undisturbed: Path, write_tiny: Callable[[Path, str], Path]
 ) -> None:
     config = write_tiny(undisturbed.parent.parent, "killed")
-    run_and_kill(config, lambda folder: trained_past(folder, "round_00/student", 4))
+    run_and_kill(config, lambda folder: trained_past(folder, "round_00/student", 4), signal.SIGKILL)
     folder = undisturbed.parent / "killed"
     assert trained_past(folder, "round_00/student", 4), "checkpoints survive the death of the owner"
     wait_until_free(config, one_shard_done)
@@ -135,7 +135,7 @@ def wait_until_free(config: Path, reached: Callable[[Path], bool]) -> None:
     end = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end:
         try:
-            run_and_kill(config, reached)
+            run_and_kill(config, reached, signal.SIGTERM)
         except AssertionError as error:
             if "must be free to be written to" not in str(error):
                 raise
