@@ -132,7 +132,7 @@ def ask_child(job: CheckJob) -> Iterator[CheckFinding]:
         message = f"building the model took more than {CHILD_TIMEOUT_S} s; look at model.config"
         yield CheckFinding("error", message, StepError.exit_code)
         return
-    except (ValueError, IndexError, KeyError):
+    except (ValueError, IndexError, KeyError, TypeError):
         tail = (done.stderr.strip() or "no output").splitlines()[-1]
         message = f"trying the model ended with exit code {done.returncode}: {tail}; `segloop doctor` may know more"
         yield CheckFinding("error", message, StepError.exit_code)
