@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from segcore.data.roles import pool_images
 from segcore.process.jobs import PredictImage, PredictJob
 from segcore.process.labeller import Labeller, LabellerSpec, labellers
 from segcore.pseudo.shards import num_shards_for, plan_shards
 from segcore.records import Checkpoint, ImageRecord, StepOutput
-from segcore.steps.index import Index, class_map_of, image_path, images_of, pool_of
+from segcore.steps.index import Index, cached_images, class_map_of, image_path, index_path
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
 from segcore.store.events import append_event
@@ -51,11 +53,30 @@ def shards_of(run: Run, index: Index, final: bool) -> dict[int, tuple[ImageRecor
 
     final: all test images too, whether or not the pool may use them, since a submission covers them.
     """
-    test = [image for image in images_of(run, index) if final and image.source == "test"]
-    chosen = (*pool_of(run, index), *images_of(run, index, "calib"), *test)
-    images = {image.image_id: image for image in chosen}
     label = run.config.label
-    num_shards = label.num_shards or num_shards_for(len(images), label.images_per_shard)
+    division = Division(run.config.pool.use_test, final, label.num_shards, label.images_per_shard)
+    return divided(str(index_path(run, index)), division)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How images are divided into shards, besides the images."""
+
+    use_test: bool
+    final: bool
+    num_shards: int | None
+    images_per_shard: int
+
+
+@lru_cache(maxsize=4)
+def divided(folder: str, division: Division) -> dict[int, tuple[ImageRecord, ...]]:
+    """Return the shards of a published index, which never changes; each of its shards asks for them."""
+    everything = cached_images(folder)
+    calib = [image for image in everything if image.role == "calib"]
+    test = [image for image in everything if division.final and image.source == "test"]
+    chosen = (*pool_images(everything, division.use_test), *calib, *test)
+    images = {image.image_id: image for image in chosen}
+    num_shards = division.num_shards or num_shards_for(len(images), division.images_per_shard)
     return {
         shard: tuple(images[image_id] for image_id in members)
         for shard, members in plan_shards(images, num_shards).items()
