@@ -96,9 +96,9 @@ class Walk:
         """Append a line."""
         self.steps.append(step)
 
-    def after(self, place: str, work: Work | None, note: str = "") -> None:
-        """Append a step whose inputs are not known before the one above it is done."""
-        self.add(PlannedStep(place, "after", (self.steps[-1].place,), note, work))
+    def after(self, place: str, work: Work | None, upstream: str | None = None) -> None:
+        """Append a step whose inputs are not known before upstream, else the step above it, is done."""
+        self.add(PlannedStep(place, "after", (upstream or self.steps[-1].place,), work=work))
 
     def meet(self, step: Step, work: Work) -> Published | None:
         """Look a step up and append what was found."""
@@ -267,12 +267,13 @@ class Walk:
             if round_index > 0:
                 self.unknown_pool(round_index)
             self.unknown_student(round_index)
+        decided = self.steps[-1].place
         if self.sized.num_pool:
             self.unknown_pool(None)
         if self.sized.num_report:
-            self.after(report_place(), self.sized.evaluate_work(self.sized.num_report))
+            self.after(report_place(), self.sized.evaluate_work(self.sized.num_report), decided)
         if self.run.config.loop.control and last > 0:
-            self.after(control_place(last), self.student_work(last), "of the best round")
+            self.after(control_place(last), self.student_work(last), decided)
             self.after(control_evaluation_place(last), self.sized.evaluate_work(self.sized.num_gate))
         self.after("outputs", None)
         return f"up to round {last}, while the gate, patience and budget allow (at most: the best case needs less)"
@@ -280,6 +281,6 @@ class Walk:
     def unknown_pool(self, place: int | None) -> None:
         """Append a labelling whose teacher is not there yet."""
         num_images = self.sized.num_labelled(final=place is None)
-        self.after(labels_place(place), self.sized.label_work(num_images), f"{num_images} images")
+        self.after(labels_place(place), self.sized.label_work(num_images))
         self.after(calibration_place(place), self.sized.calibrate_work())
         self.after(pseudo_labels_place(place), self.sized.filter_work())
