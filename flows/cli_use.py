@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -59,15 +62,17 @@ def predict_command(
 
     Name the model by --run RUN or by --checkpoint FILE. Images that cannot be read are set aside and listed.
     """
-    from flows.embedded import prepare_prefect
+    from segcore.steps.model_files import ModelRequest, find_model
 
-    prepare_prefect()
-    from flows.predict import predict
+    sizes = numbers(views)
+    _ = find_model(ModelRequest(run, text(checkpoint), text(config), classes)).known_classes  # wrong names: at once
+    with prefect():
+        from flows.predict import predict
 
-    summary = predict(
-        images=str(images), out=str(out), form=form, run=run, checkpoint=text(checkpoint), config=text(config),
-        classes=classes, views=numbers(views), flip=flip, size=size, device=device,
-    )  # fmt: skip
+        summary = predict(
+            images=str(images), out=str(out), form=form, run=run, checkpoint=text(checkpoint), config=text(config),
+            classes=classes, views=sizes, flip=flip, size=size, device=device,
+        )  # fmt: skip
     for item in summary.quarantined:
         click.secho(f"set aside {item.image_id}: {item.reason}", fg="yellow", err=True)
     click.echo(f"{summary.num_images} images labelled, {len(summary.quarantined)} set aside: {summary.out}")
@@ -118,16 +123,18 @@ def evaluate_command(
     Images in the model's lineage.json, and near-duplicates of them, are left out and counted; when too few are left
     there is no score. A model without lineage.json needs --trained-on or --foreign-unseen.
     """
-    from flows.embedded import prepare_prefect
+    from segcore.steps.model_files import ModelRequest, find_model
 
-    prepare_prefect()
-    from flows.evaluate import evaluate
+    sizes = numbers(views)
+    find_model(ModelRequest(run, text(checkpoint), text(config), classes))  # wrong names: at once
+    with prefect():
+        from flows.evaluate import evaluate
 
-    result = evaluate(
-        annotations=str(annotations), images=str(images), run=run, checkpoint=text(checkpoint), config=text(config),
-        trained_on=list(trained_on), foreign_unseen=foreign_unseen, min_images=min_images, unannotated=unannotated,
-        classes=classes, views=numbers(views), flip=flip, device=device, json_path=text(json_path),
-    )  # fmt: skip
+        result = evaluate(
+            annotations=str(annotations), images=str(images), run=run, checkpoint=text(checkpoint), config=text(config),
+            trained_on=list(trained_on), foreign_unseen=foreign_unseen, min_images=min_images, unannotated=unannotated,
+            classes=classes, views=sizes, flip=flip, device=device, json_path=text(json_path),
+        )  # fmt: skip
     click.echo(result.table)
 
 
@@ -158,12 +165,13 @@ def submit_command(
         return
     if run is None or out is None:
         raise click.UsageError("give RUN and --out FILE to write a submission, or --validate FILE to check one")
-    from flows.embedded import prepare_prefect
+    from segcore.steps.model_files import ModelRequest, find_model
 
-    prepare_prefect()
-    from flows.submission import make_submission
+    find_model(ModelRequest(run, None))  # a run that has not ended: at once
+    with prefect():
+        from flows.submission import make_submission
 
-    summary = make_submission(run=run, out=str(out), size=size)
+        summary = make_submission(run=run, out=str(out), size=size)
     click.echo(f"{summary.num_images} rows of {summary.size[0]} x {summary.size[1]}: {summary.out}")
 
 
@@ -180,6 +188,15 @@ def check_submission(
     else:
         raise click.UsageError("--validate needs RUN, or --names FILE and --size HEIGHT WIDTH")
     click.echo(f"{path}: valid, {num_rows} rows")
+
+
+@contextlib.contextmanager
+def prefect() -> Iterator[None]:
+    """Run Prefect for the block; the log of a temporary server goes with it."""
+    from flows.embedded import prefect_server
+
+    with tempfile.TemporaryDirectory(prefix="segloop-") as folder, prefect_server(Path(folder) / "prefect.log"):
+        yield
 
 
 def numbers(value: str | None) -> list[int] | None:

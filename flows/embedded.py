@@ -35,10 +35,13 @@ def prefect_server(log_path: Path) -> Iterator[None]:
 
     log_path: the temporary server's log. A variable that the user has set stays as it is.
     """
-    prepare_prefect()
     if os.environ.get("PREFECT_API_URL"):
+        prepare_prefect()
         yield
         return
+    # nobody but this terminal reads the log, where each error would be four times with its traceback; the CLI prints it
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    prepare_prefect()
     port = free_port()
     with SupervisedProcess(ProcessSpec(server_command(port), log_path, grace_s=5.0)) as server:
         wait_until_healthy(server, port, log_path)
