@@ -108,7 +108,7 @@ class TrainConfig(Section):
     batch_size: Annotated[int, Field(ge=2)] = 8
     size: Annotated[int, Field(ge=32, multiple_of=32)] = Field(512, description="longer image side and crop, px")
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    backbone_lr_mult: Annotated[float, Field(ge=0)] = 0.1
+    backbone_lr_mult: Annotated[float, Field(ge=0)] = 0.3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_iterations: Annotated[int, Field(ge=0)] = 20
     poly_power: Annotated[float, Field(gt=0)] = 0.9
