@@ -65,12 +65,12 @@ def predict_command(
     from segcore.steps.model_files import ModelRequest, find_model
 
     sizes = numbers(views)
-    _ = find_model(ModelRequest(run, text(checkpoint), text(config), classes)).known_classes  # wrong names: at once
+    _ = find_model(ModelRequest(run, text(checkpoint), text(config), classes)).known_classes  # what is wrong, at once
     with prefect():
         from flows.predict import predict
 
         summary = predict(
-            images=str(images), out=str(out), form=form, run=run, checkpoint=text(checkpoint), config=text(config),
+            images=str(images), out=str(out), format=form, run=run, checkpoint=text(checkpoint), config=text(config),
             classes=classes, views=sizes, flip=flip, size=size, device=device,
         )  # fmt: skip
     for item in summary.quarantined:
@@ -123,10 +123,12 @@ def evaluate_command(
     Images in the model's lineage.json, and near-duplicates of them, are left out and counted; when too few are left
     there is no score. A model without lineage.json needs --trained-on or --foreign-unseen.
     """
+    from segcore.steps.honest_set import Provenance, refuse_untold
     from segcore.steps.model_files import ModelRequest, find_model
 
     sizes = numbers(views)
-    find_model(ModelRequest(run, text(checkpoint), text(config), classes))  # wrong names: at once
+    model = find_model(ModelRequest(run, text(checkpoint), text(config), classes))  # what is wrong, at once
+    refuse_untold(model, Provenance(trained_on, foreign_unseen))
     with prefect():
         from flows.evaluate import evaluate
 
@@ -167,7 +169,7 @@ def submit_command(
         raise click.UsageError("give RUN and --out FILE to write a submission, or --validate FILE to check one")
     from segcore.steps.model_files import ModelRequest, find_model
 
-    find_model(ModelRequest(run, None))  # a run that has not ended: at once
+    find_model(ModelRequest(run, None))  # what is wrong, at once
     with prefect():
         from flows.submission import make_submission
 

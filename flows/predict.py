@@ -15,7 +15,7 @@ from tasks import use
 def predict(
     images: str,
     out: str,
-    form: str = "coco",
+    format: str = "coco",
     run: str | None = None,
     checkpoint: str | None = None,
     config: str | None = None,
@@ -30,7 +30,7 @@ def predict(
     Args:
         images: Image folder, subfolders included.
         out: Folder for the results, outside of images.
-        form: What is written: coco (annotations.json), png (class ids as palette PNGs), overlay (photos with classes
+        format: What is written: coco (annotations.json), png (class ids as palette PNGs), overlay (photos with classes
             drawn over them), parquet (label maps with confidence) or csv (competition rows).
         run: Run folder, or run_id under artifacts/: takes the model in its outputs/.
         checkpoint: Weights file.
@@ -43,6 +43,6 @@ def predict(
     """
     model = ModelRequest(run, checkpoint, config, classes)
     view_request = ViewRequest(None if views is None else tuple(views), flip, device)
-    spec = PredictSpec(model, images, out, form, view_request, size)
+    spec = PredictSpec(model, images, out, format, view_request, size)
     summary: PredictSummary = use.predict.submit(spec).result()
     return summary

@@ -73,8 +73,9 @@ def honest_set(scans: Sequence[Scan], model: ModelFiles, provenance: Provenance,
 
     HonestScoreError when fewer than minimum are left, or when nothing tells what the model was trained on.
     """
+    refuse_untold(model, provenance)
     seen = what_was_seen(model, provenance)
-    refuse_unknown(model, provenance, seen)
+    refuse_unchecked(model, provenance, seen)
     kept, excluded = honest_images(records_of(scans, model, seen), seen.lineage)
     require_honest(kept, excluded, minimum)
     return HonestSet(
@@ -125,17 +126,19 @@ def image_list(text: str) -> ImageList:
     return ImageList(images=Path(folder_text), annotations=Path(listed))
 
 
-def refuse_unknown(model: ModelFiles, provenance: Provenance, seen: Seen) -> None:
-    """Raise HonestScoreError unless it is known, or stated by the user, what the model has seen."""
-    if provenance.foreign_unseen:
-        return
-    if model.lineage is None and not provenance.trained_on:
+def refuse_untold(model: ModelFiles, provenance: Provenance) -> None:
+    """Raise HonestScoreError when neither a lineage file nor the user tells what the model was trained on."""
+    if model.lineage is None and not provenance.trained_on and not provenance.foreign_unseen:
         raise HonestScoreError(
             f"{model.checkpoint}: a score needs to know what the model was trained on, and there is no lineage.json "
             "beside it; name its images by --trained-on DIR, or state by --foreign-unseen that it has seen none of "
             "these images"
         )
-    if seen.num_unchecked:
+
+
+def refuse_unchecked(model: ModelFiles, provenance: Provenance, seen: Seen) -> None:
+    """Raise HonestScoreError when copies of training images could be in the set, unrecognised."""
+    if seen.num_unchecked and not provenance.foreign_unseen:
         raise HonestScoreError(
             f"{model.checkpoint}: copies of {seen.num_unchecked} of its {len(seen.lineage.images)} training images "
             "cannot be recognised, since these images are not where the run has them; name their folder by "

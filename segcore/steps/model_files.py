@@ -77,7 +77,7 @@ def find_model(request: ModelRequest) -> ModelFiles:
         assert run is not None
         checkpoint = run.layout.outputs_dir / WEIGHTS
     else:
-        checkpoint = Path(str(request.checkpoint))
+        checkpoint = Path(str(request.checkpoint)).resolve()  # a link must not hide the lineage beside its target
         run = run_around(checkpoint)
     config = checkpoint.with_name(MODEL_CONFIG) if request.config is None else Path(request.config)
     for path, what in ((checkpoint, "the weights of a model"), (config, "the mmsegmentation config of the model")):

@@ -31,12 +31,12 @@ COCO_FILE, PARQUET_FILE, CSV_FILE = "annotations.json", "predictions.parquet", "
 
 @dataclass(frozen=True)
 class PredictSpec:
-    """A folder to label. form: what is written into out. size: height, width in px of the csv's label maps."""
+    """A folder to label. format: what is written into out. size: height, width in px of the csv's label maps."""
 
     model: ModelRequest
     images: str
     out: str
-    form: str
+    format: str
     views: ViewRequest
     size: tuple[int, int] = (256, 256)
 
@@ -68,14 +68,14 @@ class Labelled:
 
 def predict_folder(spec: PredictSpec) -> PredictSummary:
     """Label every image under a folder and write the results; images that cannot be read are set aside."""
-    if spec.form not in get_args(Format):
-        raise ConfigError(f"--format must be one of {', '.join(get_args(Format))}, got {spec.form!r}")
+    if spec.format not in get_args(Format):
+        raise ConfigError(f"--format must be one of {', '.join(get_args(Format))}, got {spec.format!r}")
     model = find_model(spec.model)
     classes = model.known_classes
     folder, out = Path(spec.images), Path(spec.out)
     keep_apart(folder, out)
     names = [image.file_name for image in list_images(folder, None)]
-    small = spec.size if spec.form == "csv" else None
+    small = spec.size if spec.format == "csv" else None
     images = [PredictImage(name, str(safe_join(folder, name).resolve()), small) for name in names]
     out.mkdir(parents=True, exist_ok=True)
     progress = Progress()
@@ -85,7 +85,7 @@ def predict_folder(spec: PredictSpec) -> PredictSummary:
             max_megapixels(model), work,
         )  # fmt: skip
         files = tuple(predict_chunks(run, progress))
-        written = WRITERS[spec.form](Labelled(model, classes, folder, files, spec.size), out)
+        written = WRITERS[spec.format](Labelled(model, classes, folder, files, spec.size), out)
     return PredictSummary(progress.num_images, tuple(progress.quarantined), str(written))
 
 

@@ -43,6 +43,11 @@ def test_a_checkpoint_from_outside_has_neither_lineage_nor_classes_unless_given(
     assert find_model(ModelRequest(None, str(foreign), classes="a,b")).known_classes.names == ("a", "b")
 
 
+def test_a_link_does_not_hide_the_lineage_of_what_it_leads_to(finished_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.pth").symlink_to(finished_run.layout.outputs_dir / "model.pth")
+    assert find_model(ModelRequest(None, str(tmp_path / "mine.pth"))).lineage is not None
+
+
 def test_views_that_are_asked_for_win(finished_run: Run) -> None:
     model = find_model(ModelRequest(finished_run.folder, None))
     assert label_config(model, ViewRequest((96, 128), True)).sizes == (96, 128)
