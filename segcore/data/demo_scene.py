@@ -38,8 +38,8 @@ class Setting:
     rare_share: float
 
 
-FIRST_DAY = Setting(("concrete", "wood", "conveyor"), NUM_STYLES, 0.2, 0.4)
-ANY_DAY = Setting(tuple(GROUNDS), NUM_STYLES, 0.75, 0.3)
+FIRST_DAY = Setting(("concrete", "wood", "conveyor"), NUM_STYLES - 1, 0.2, 0.4)
+ANY_DAY = Setting(tuple(GROUNDS), NUM_STYLES - 1, 0.75, 0.3)
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,16 @@ def lit(bright: Array, light: Light) -> Array:
 def _choose_objects(rng: np.random.Generator, setting: Setting) -> list[str]:
     """Return class names in painting order; the small rare one is painted last."""
     common = [name for name in CLASS_NAMES if name != RARE]
-    names = [str(name) for name in rng.choice(common, size=int(rng.integers(2, 5)))]
+    names = [str(name) for name in rng.choice(common, size=int(rng.integers(2, 4)))]
     if rng.random() < setting.rare_share:
-        names += [RARE] * int(rng.integers(1, 4))
+        names += [RARE] * int(rng.integers(1, 3))
     return names
 
 
 def _draw_object(rng: np.random.Generator, name: str, setting: Setting, side: int) -> Sprite:
     style = int(rng.integers(setting.num_styles))
     crush = setting.strain * float(rng.random())
-    low, high = {"battery": (0.20, 0.34), "can": (0.34, 0.54), "bottle": (0.52, 0.84)}.get(name, (0.42, 0.72))
+    low, high = {"battery": (0.24, 0.38), "can": (0.42, 0.62), "bottle": (0.62, 0.95)}.get(name, (0.50, 0.80))
     return DRAW[name](rng, side * rng.uniform(low, high), style, crush)
 
 
