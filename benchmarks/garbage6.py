@@ -76,8 +76,10 @@ def run(overrides: list[str], log_name: str) -> Path:
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows.cli", "run", str(CONFIG)]
     command += [part for override in overrides for part in ("--set", override)]
-    with (RESULTS / log_name).open("a", encoding="utf-8") as log:
+    log_path = RESULTS / log_name
+    with log_path.open("a", encoding="utf-8") as log:
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True, cwd=ROOT)
+    log_path.write_text(log_path.read_text(encoding="utf-8").replace(str(ROOT), "."), encoding="utf-8")
     config = load_config(CONFIG, overrides)
     return Path(config.runtime.artifacts) / str(config.run_id)
 
@@ -115,8 +117,14 @@ def hours(folder: Path) -> float:
 
 def markdown(result: dict[str, Any], stamp: str) -> str:
     """Return the result file."""
-    lines = [f"# {stamp}", "", "Caveats first: gate scores choose the winner and are optimistic for it; "]
-    lines += ["one seed of 49 gate images tells little: differences under about 3 points mean nothing."]
+    lines = [
+        f"# {stamp}",
+        "",
+        "Caveats first: a winner's gate score is optimistic, being chosen by it. The gate has some 50",
+    ]
+    lines += [
+        "images: the gate's own power statement below says which differences it would miss. One seed proves nothing."
+    ]
     lines += ["", *(f"- {name}: {value}" for name, value in result["environment"].items())]
     if result["overrides"]:
         lines += [f"- overrides: {', '.join(result['overrides'])}"]
