@@ -67,9 +67,9 @@ def trained_past(folder: Path, place: str, iteration: int) -> bool:
     return any(json.loads(line).get("iteration", 0) >= iteration for line in lines)
 
 
-def one_shard_done(folder: Path) -> bool:
-    """Return whether a shard of round 1 is published and not all are."""
-    return len(list(folder.glob("round_01/labels/shard_*.????????"))) == 1
+def labelling(folder: Path) -> bool:
+    """Return whether round 1 has begun to label."""
+    return any(event["event"] == "step_started" and event["kind"] == "label" for event in read_events(folder))
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_killed_in_training_and_in_labelling_it_ends_as_if_undisturbed(
     run_and_kill(config, lambda folder: trained_past(folder, "round_00/student", 4), signal.SIGKILL)
     folder = undisturbed.parent / "killed"
     assert trained_past(folder, "round_00/student", 4), "checkpoints survive the death of the owner"
-    wait_until_free(config, one_shard_done)
+    wait_until_free(config, labelling)
     assert run_to_the_end(config) == folder
     events = list(read_events(folder))
     done = Counter(event["place"] for event in events if event["event"] == "step_done")

@@ -32,7 +32,8 @@ time.sleep(600)
 
 # owner of a supervised child: sys.argv is folder, command…
 OWNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
 from pathlib import Path
 from segcore.process.child import ProcessSpec, SupervisedProcess
 from segcore.store.lock import lock_run
