@@ -57,6 +57,8 @@ def lite0_upernet(num_classes: int, head_channels: int) -> ModelDict:
             "out_channels": num_classes,
             "norm_cfg": {"type": "BN", "requires_grad": True},
             "align_corners": False,
+            # mmseg's 0.01 makes the first dozens of iterations of a short training idle
+            "init_cfg": {"type": "Normal", "std": 0.1, "override": {"name": "conv_seg"}},
             # the mean over labelled pixels only: pseudo-labels with much ignore must not weaken ground truth
             "loss_decode": {"type": "CrossEntropyLoss", "avg_non_ignore": True},
         },
