@@ -15,10 +15,11 @@ from segcore.data.check import check_data
 from segcore.data.sources import Dataset, load_dataset
 from segcore.errors import CheckpointError, ConfigError, DataError, SegloopError, StepError
 from segcore.nn.presets import preset_named
-from segcore.process.jobs import CheckJob, ImportJob, ModelSpec, check_job_text
+from segcore.process.jobs import CheckJob, ImportJob, check_job_text
 from segcore.pseudo.thresholds import fixed_tau
 from segcore.records import ClassMap
 from segcore.steps.plan import config_changes
+from segcore.steps.train import model_spec
 from segcore.store.disk import require_free_space
 from segcore.store.lock import lock_holder
 
@@ -106,14 +107,7 @@ def missing_files(config: RunConfig) -> Iterator[CheckFinding]:
 def check_job(config: RunConfig, classes: ClassMap) -> CheckJob:
     """Return what the child is to try."""
     given = config.model.teacher
-    model = ModelSpec(
-        preset=config.model.preset,
-        config=None if config.model.config is None else str(config.model.config),
-        weights=config.model.weights,
-        head_channels=config.model.head_channels,
-        class_names=classes.names,
-        palette=classes.palette,
-    )
+    model = model_spec(config, classes)
     teacher = None
     if given is not None:
         files = str(given.checkpoint), str(given.config)

@@ -14,7 +14,7 @@ from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
 from segcore.process.jobs import ImportJob, ModelSpec, Sample, TrainJob, write_import_job, write_train_job
 from segcore.process.training import run_import, run_training
-from segcore.records import POOL_ROLES, Checkpoint, ImageRecord, StepOutput
+from segcore.records import POOL_ROLES, Checkpoint, ClassMap, ImageRecord, StepOutput
 from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, pool_of
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
@@ -26,7 +26,7 @@ from segcore.trust.loop_policy import round_seed
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2  # 2: the preset starts with wider classifier weights
 WEIGHTS, MODEL_CONFIG, LINEAGE = "model.pth", "model_config.py", "lineage.json"
 NO_INFLUENCE = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
 
@@ -143,11 +143,9 @@ def training_options(run: Run) -> tuple[tuple[int, ...], float, Callable[[], boo
     return lock_descriptors(run), run.config.runtime.grace_s, lambda: cancelled(run)
 
 
-def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path, work: Path) -> TrainJob:
-    """Return the job file's contents."""
-    run, config = spec.run, spec.run.config
-    classes = class_map_of(run, spec.index)
-    model = ModelSpec(
+def model_spec(config: RunConfig, classes: ClassMap) -> ModelSpec:
+    """Return the network to train as the child programs take it."""
+    return ModelSpec(
         preset=config.model.preset,
         config=None if config.model.config is None else str(config.model.config),
         weights=config.model.weights,
@@ -155,8 +153,14 @@ def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path
         class_names=classes.names,
         palette=classes.palette,
     )
+
+
+def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path, work: Path) -> TrainJob:
+    """Return the job file's contents."""
+    run, config = spec.run, spec.run.config
+    classes = class_map_of(run, spec.index)
     return TrainJob(
-        model=model,
+        model=model_spec(config, classes),
         train=config.train,
         iterations=iterations_of(config, spec.round_index),
         seed=round_seed(config.loop.seed, spec.round_index),

@@ -19,7 +19,7 @@ from segcore.store.canonical import JSON, canonical_json
 from segcore.store.durable import make_folders, sync_folder, sync_tree, write_synced
 from segcore.store.environment import environment
 from segcore.store.hash_memo import memo_of
-from segcore.store.layout import MANIFEST, RESUME_SUFFIX, WORK_SUFFIX, RunLayout
+from segcore.store.layout import MANIFEST, RunLayout
 from segcore.store.manifest import Manifest, check_files, content_digest, list_files, manifest_bytes, read_manifest
 from segcore.store.quarantine import set_aside
 from segcore.store.steps import KEY_CHARS, Step
@@ -199,8 +199,3 @@ def step_lock(folder: Path) -> Iterator[None]:
     """Keep two threads of this process from making the same step; other processes are kept out by the run's lock."""
     with locks[folder]:
         yield
-
-
-def is_unfinished(folder: Path) -> bool:
-    """Return whether a folder belongs to an attempt rather than to a published step."""
-    return folder.name.endswith((WORK_SUFFIX, RESUME_SUFFIX))
