@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from segcore.errors import StepError
-from segcore.process.child import ProcessSpec, SupervisedProcess
+from flows.server import free_port, local_api, running_server
 
-STARTUP_S = 120.0
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -43,9 +36,8 @@ def prefect_server(log_path: Path) -> Iterator[None]:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     prepare_prefect()
     port = free_port()
-    with SupervisedProcess(ProcessSpec(server_command(port), log_path, grace_s=5.0)) as server:
-        wait_until_healthy(server, port, log_path)
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    with running_server(port, log_path):
+        os.environ["PREFECT_API_URL"] = local_api(port)
         try:
             yield
         finally:
@@ -56,30 +48,3 @@ def prepare_prefect() -> None:
     """Set what Prefect reads when it is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-
-
-def server_command(port: int) -> tuple[str, ...]:
-    """Return the command of a Prefect server on this machine alone."""
-    app = ("--factory", "prefect.server.api.server:create_app")
-    where = ("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on")
-    return (sys.executable, "-m", "uvicorn", *app, *where)
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_healthy(server: SupervisedProcess, port: int, log_path: Path) -> None:
-    """Block until the server answers; StepError when it ends or takes too long."""
-    end = time.monotonic() + STARTUP_S
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            server.require_success()
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2).close()
-            return
-        time.sleep(0.1)
-    raise StepError(f"the temporary Prefect server must answer within {STARTUP_S:g} s, and did not; see {log_path}")

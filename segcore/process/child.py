@@ -28,7 +28,7 @@ class ProcessSpec:
     command: program and arguments; "python" programs should begin with sys.executable. log_path: stderr, and stdout
     unless pipes, is appended to it. pass_fds: descriptors the child inherits, e.g. the run's lock. grace_s: seconds
     between SIGTERM and SIGKILL. env: variables on top of this process's own. pipes: talk to the child in lines through
-    its stdin and stdout.
+    its stdin and stdout. cwd: the child's working directory, None for this process's.
     """
 
     command: tuple[str, ...]
@@ -37,6 +37,7 @@ class ProcessSpec:
     grace_s: float = 60.0
     env: Mapping[str, str] | None = None
     pipes: bool = False
+    cwd: Path | None = None
 
 
 class SupervisedProcess:
@@ -65,6 +66,7 @@ class SupervisedProcess:
                     stderr=log,
                     pass_fds=(reader, *spec.pass_fds),
                     env={**os.environ, **(spec.env or {})},
+                    cwd=spec.cwd,
                     bufsize=0,
                 )
         except OSError as error:
