@@ -185,6 +185,12 @@ class RuntimeConfig(Section):
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1'")
     grace_s: Annotated[float, Field(gt=0)] = Field(60.0, description="time a trainer gets to finish a checkpoint")
     log_every: PositiveInt = Field(50, description="iterations between progress lines")
+    stall_minutes: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="a trainer or labeller without a sign of life for this long is ended and resumed"
+    )
+    max_resumes: Annotated[int, Field(ge=0)] = Field(
+        3, description="resumes of a stalled or killed training without a newer checkpoint before the run fails"
+    )
     min_free_gb: Annotated[float, Field(ge=0)] = Field(1.0, description="a round starts only with this much disk free")
 
 

@@ -4,45 +4,91 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.errors import StepError
+from segcore.errors import CancelledError, StepError
 from segcore.process.child import ProcessSpec, SupervisedProcess
 from segcore.process.jobs import TrainJob
+from segcore.process.watchdog import Resumes, StalledError, StallWatch, was_killed
 
 logger = logging.getLogger(__name__)
 
 PROGRESS = "progress.jsonl"
 
 
-def run_import(job_path: Path, log_path: Path, options: tuple[tuple[int, ...], float, Callable[[], bool]]) -> None:
-    """Run the import program to its end; options as in run_training. StepError with its last lines when it fails."""
-    pass_fds, grace_s, cancelled = options
-    command = (sys.executable, "-m", "segcore.nn.import_process", str(job_path))
-    with SupervisedProcess(ProcessSpec(command, log_path, pass_fds, grace_s)) as child:
-        child.wait(cancelled=cancelled)
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to run a training program; see ProcessSpec for pass_fds and grace_s.
 
-
-def run_training(
-    job_path: Path, job: TrainJob, log_path: Path, options: tuple[tuple[int, ...], float, Callable[[], bool]]
-) -> None:
-    """Train to the end; log iteration, loss and ETA as the program reports them.
-
-    options: inherited descriptors, grace time in seconds, cancel check. StepError when the program fails,
-    CancelledError when it was told to stop; its checkpoints stay in job.resume_dir.
+    stall_s: seconds without a sign of life after which it is ended and resumed. max_resumes: how often it is resumed
+    without getting to a newer checkpoint. on_resume: told why, and from which iteration, before each time.
     """
-    pass_fds, grace_s, cancelled = options
-    command = (sys.executable, "-m", "segcore.nn.train_process", str(job_path))
-    progress = ProgressFile(Path(job.resume_dir) / PROGRESS)
-    progress.skip_old()
-    with SupervisedProcess(ProcessSpec(command, log_path, pass_fds, grace_s)) as child:
-        child.wait(on_tick=lambda: log_progress(progress), tick_s=0.5, cancelled=cancelled)
-    log_progress(progress)
+
+    pass_fds: tuple[int, ...]
+    grace_s: float
+    cancelled: Callable[[], bool]
+    stall_s: float
+    max_resumes: int
+    on_resume: Callable[[str, int], None]
+
+
+def run_import(job_path: Path, log_path: Path, options: TrainingOptions) -> None:
+    """Run the import program to its end. StepError with its last lines when it fails or stands still."""
+    command = (sys.executable, "-m", "segcore.nn.import_process", str(job_path))
+    watch = StallWatch(options.stall_s, (log_path,))
+    with SupervisedProcess(ProcessSpec(command, log_path, options.pass_fds, options.grace_s)) as child:
+        child.wait(on_tick=watch.check, cancelled=options.cancelled)
+
+
+def run_training(job_path: Path, job: TrainJob, log_path: Path, options: TrainingOptions) -> None:
+    """Train to the end, resuming a training that stands still or was killed; log its progress.
+
+    StepError when the program fails or gets nowhere any more, CancelledError when it was told to stop; its checkpoints
+    stay in job.resume_dir.
+    """
+    resumes = Resumes(Path(job.resume_dir), options.max_resumes)
+    while (failure := attempt(job_path, job, log_path, options)) is not None:
+        iteration = resumes.allow(failure)
+        logger.warning("training is resumed from iteration %d: %s", iteration, failure)
+        options.on_resume(str(failure), iteration)
     if not (Path(job.out_dir) / "model.pth").exists():
         raise StepError(f"the training program ended well but left no model.pth in {job.out_dir}; see {log_path}")
+
+
+def attempt(job_path: Path, job: TrainJob, log_path: Path, options: TrainingOptions) -> StepError | None:
+    """Run the training program once; return None when it came to its end, else why it may be started again.
+
+    Failures that would come again are raised.
+    """
+    progress = ProgressFile(Path(job.resume_dir) / PROGRESS)
+    progress.skip_old()
+    watch = StallWatch(options.stall_s, (Path(job.resume_dir), log_path))
+
+    def tick() -> None:
+        log_progress(progress)
+        watch.check()
+
+    with SupervisedProcess(ProcessSpec(train_command(job_path), log_path, options.pass_fds, options.grace_s)) as child:
+        try:
+            child.wait(on_tick=tick, tick_s=0.5, cancelled=options.cancelled)
+        except StalledError as error:
+            return error
+        except StepError as error:
+            if isinstance(error, CancelledError) or not was_killed(child.returncode):
+                raise
+            return error
+    log_progress(progress)
+    return None
+
+
+def train_command(job_path: Path) -> tuple[str, ...]:
+    """Return the command of the training program."""
+    return (sys.executable, "-m", "segcore.nn.train_process", str(job_path))
 
 
 class ProgressFile:
@@ -60,6 +106,8 @@ class ProgressFile:
         """Yield whole new lines; a half-written one waits for the next call."""
         try:
             with self.path.open("rb") as file:
+                # a resumed training first drops its lines past the checkpoint
+                self.position = min(self.position, os.fstat(file.fileno()).st_size)
                 file.seek(self.position)
                 data = file.read()
         except FileNotFoundError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from typing import Any
 from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
 from segcore.process.jobs import ImportJob, ModelSpec, Sample, TrainJob, write_import_job, write_train_job
-from segcore.process.training import run_import, run_training
+from segcore.process.training import TrainingOptions, run_import, run_training
 from segcore.records import POOL_ROLES, Checkpoint, ClassMap, ImageRecord, StepOutput
 from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, pool_of
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
 from segcore.store.disk import require_free_space
+from segcore.store.events import append_event
 from segcore.store.publish import Published
 from segcore.store.steps import Step
 from segcore.trust.lineage import Lineage, SeenImage, extend
@@ -133,14 +133,27 @@ def build(spec: TrainSpec, step: Step, work: Path) -> dict[str, Any]:
     logger.info("%s: train on %s images, %d iterations", spec.place, what, job.iterations)
     job_path = resume_dir / "job.json"
     write_train_job(job_path, job)
-    run_training(job_path, job, run.layout.log_file(step), training_options(run))
+    run_training(job_path, job, run.layout.log_file(step), training_options(run, step))
     student_lineage(spec, pseudo).write(work / LINEAGE)
     return {"weights_sha256": file_sha256(work / WEIGHTS), "iterations": job.iterations, "num_pseudo": len(pseudo)}
 
 
-def training_options(run: Run) -> tuple[tuple[int, ...], float, Callable[[], bool]]:
-    """Return inherited descriptors, grace time in seconds and the cancel check of a child process."""
-    return lock_descriptors(run), run.config.runtime.grace_s, lambda: cancelled(run)
+def training_options(run: Run, step: Step) -> TrainingOptions:
+    """Return how a step's child process is run, watched and resumed."""
+    runtime = run.config.runtime
+    return TrainingOptions(
+        pass_fds=lock_descriptors(run),
+        grace_s=runtime.grace_s,
+        cancelled=lambda: cancelled(run),
+        stall_s=runtime.stall_minutes * 60,
+        max_resumes=runtime.max_resumes,
+        on_resume=lambda reason, iteration: note_resume(run, step, reason, iteration),
+    )
+
+
+def note_resume(run: Run, step: Step, reason: str, iteration: int) -> None:
+    """Note in events.jsonl that a training is started again and why."""
+    append_event(run.path, "resumed", place=step.place, reason=reason[:2000], iteration=iteration)
 
 
 def model_spec(config: RunConfig, classes: ClassMap) -> ModelSpec:
@@ -247,7 +260,7 @@ def build_import(spec: TrainSpec, step: Step, work: Path) -> dict[str, Any]:
     job_path = run.layout.resume_dir(step) / "job.json"
     job_path.parent.mkdir(parents=True, exist_ok=True)
     write_import_job(job_path, job)
-    run_import(job_path, run.layout.log_file(step), training_options(run))
+    run_import(job_path, run.layout.log_file(step), training_options(run, step))
     rows = json.loads(teacher_images_path(run, spec.index).read_text(encoding="utf-8"))
     images = frozenset(SeenImage(sha256, group, "gt") for sha256, group in rows)
     Lineage(images).write(work / LINEAGE)
