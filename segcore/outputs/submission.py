@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +44,14 @@ class SubmissionSpec:
 def write_submission(spec: SubmissionSpec, out_csv: Path) -> tuple[str, ...]:
     """Write the CSV and return the image ids of rows that hold fill_class for want of a prediction.
 
-    Joined by image id. Small label maps are gathered on disk beside the CSV, so that memory stays flat.
+    Joined by image id. Small label maps are gathered on the disk of the CSV, so that memory stays flat; in a file
+    without a name, so that nothing is left of it when the process dies.
     """
-    with TemporaryDirectory(prefix=".submission", dir=out_csv.parent) as folder:
-        maps = np.memmap(Path(folder) / "maps", np.uint8, "w+", shape=(max(1, len(spec.images)), *spec.size))
+    with TemporaryFile(dir=out_csv.parent) as file:
+        maps = np.memmap(file, np.uint8, "w+", shape=(max(1, len(spec.images)), *spec.size))
         missing = gather(spec, maps)
         write_rows(out_csv, (image.file_name for image in spec.images), maps)
-        del maps  # a mapped file cannot be removed everywhere
+        del maps
     return missing
 
 

@@ -40,6 +40,7 @@ def write_synced(path: Path, data: bytes) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Put data under path so that whoever looks, whenever, finds all of the old file or all of the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_left_over(path)
     try:
         write_synced(temporary, data)
         temporary.replace(path)
@@ -47,6 +48,13 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove the temporary files of processes that died while they replaced path."""
+    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+        if not Path("/proc", temporary.suffixes[-2][1:]).exists():
+            temporary.unlink(missing_ok=True)
 
 
 def make_folders(path: Path) -> None:

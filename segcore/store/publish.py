@@ -51,8 +51,13 @@ class Published:
 
 def ensure(run_dir: Path, step: Step, build: Build) -> Published:
     """Return the step's verified result, made by build only when there is none."""
-    with step_lock(RunLayout(run_dir).step_dir(step)):
-        return find(run_dir, step) or publish(run_dir, step, build)
+    layout = RunLayout(run_dir)
+    with step_lock(layout.step_dir(step)):
+        found = find(run_dir, step)
+        if found is None:
+            return publish(run_dir, step, build)
+        remove(layout.resume_dir(step))  # still there when the process died right after publishing
+        return found
 
 
 def find(run_dir: Path, step: Step) -> Published | None:

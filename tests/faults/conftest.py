@@ -1,0 +1,65 @@
+"""Shared by the fault tests: a small data set on a quick disk, and processes that can be asked about."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NUM_KEPT = {"train": 4, "val": 6, "unlabeled": 3, "test": 2}
+MEMORY_DISK = Path("/dev/shm")
+SOON_S = 30.0  # far more than needed; only a failing test waits this long
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder in memory where there is one: a thousand fsyncs to a disk take a minute."""
+    if not MEMORY_DISK.is_dir():
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(dir=MEMORY_DISK))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def keep_few(folder: Path) -> None:
+    """Shorten the lists of a tiny data set to a few images each."""
+    for split, num in NUM_KEPT.items():
+        path = folder / "data" / f"{split}.json"
+        coco = json.loads(path.read_text())
+        ids = {image["id"] for image in coco["images"][:num]}
+        coco["images"] = [image for image in coco["images"] if image["id"] in ids]
+        coco["annotations"] = [item for item in coco["annotations"] if item["image_id"] in ids]
+        path.write_text(json.dumps(coco))
+
+
+@pytest.fixture
+def few_images(quick_folder: Path, write_tiny: Callable[[Path, str], Path]) -> Path:
+    """Return the config of a run over 15 images."""
+    config = write_tiny(quick_folder, "tiny")
+    keep_few(quick_folder)
+    return config
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Return what condition returns once that is true; fail when it takes too long."""
+    end = time.monotonic() + SOON_S
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {SOON_S:g} s: {what}")
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process exists and is no zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return False
