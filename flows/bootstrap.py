@@ -31,10 +31,11 @@ JOB_TEMPLATE: dict[str, Any] = {
 }
 
 
-def register(project: Path, num_gpus: int) -> tuple[str, ...]:
+def register(project: Path, num_gpus: int | None) -> tuple[str, ...]:
     """Make or correct the pool, its GPU queue and all deployments; return a line on each of them.
 
-    project: folder of prefect.yaml. The server is the one of Prefect's current settings.
+    project: folder of prefect.yaml. num_gpus: GPU runs at a time; None keeps what is set, at first this machine's GPUs.
+    The server is the one of Prefect's current settings.
     """
     with get_client(sync_client=True) as client:
         lines = (ensure_pool(client), ensure_gpu_queue(client, num_gpus))
@@ -62,17 +63,16 @@ def ensure_pool(client: SyncPrefectClient) -> str:
     return f"work pool {POOL}: was there with another job template, corrected"
 
 
-def ensure_gpu_queue(client: SyncPrefectClient, num_gpus: int) -> str:
-    """Make the queue of GPU runs, or set its limit; return what was done."""
+def ensure_gpu_queue(client: SyncPrefectClient, num_gpus: int | None) -> str:
+    """Make the queue of GPU runs, or set its limit unless num_gpus is None; return what was done."""
     try:
         queue = client.read_work_queue_by_name(GPU_QUEUE, work_pool_name=POOL)
     except ObjectNotFound:
-        client.create_work_queue(
-            GPU_QUEUE, description=QUEUE_DESCRIPTION, concurrency_limit=num_gpus, work_pool_name=POOL
-        )
-        return f"queue {GPU_QUEUE}: made, {num_gpus} at a time"
-    if queue.concurrency_limit == num_gpus:
-        return f"queue {GPU_QUEUE}: was there, {num_gpus} at a time"
+        limit = num_gpus or num_gpus_here()
+        client.create_work_queue(GPU_QUEUE, description=QUEUE_DESCRIPTION, concurrency_limit=limit, work_pool_name=POOL)
+        return f"queue {GPU_QUEUE}: made, {limit} at a time"
+    if num_gpus in (None, queue.concurrency_limit):
+        return f"queue {GPU_QUEUE}: was there, {queue.concurrency_limit} at a time"
     client.update_work_queue(queue.id, concurrency_limit=num_gpus)
     return f"queue {GPU_QUEUE}: was there, {num_gpus} at a time now instead of {queue.concurrency_limit}"
 

@@ -10,15 +10,17 @@ from typing import Any
 
 import click
 
+from flows.cli_approve import approve_command
 from flows.cli_data import audit_command, demo_data_command, import_group
 from flows.cli_runs import doctor_command, status_command, verify_command
+from flows.cli_setup import setup_command, up_command
 from flows.cli_use import evaluate_command, predict_command, submit_command
 from segcore.errors import SegloopError
 
 EPILOG = """\b
 Exit codes: 0 done, 1 unexpected error, 2 config, 3 data, 4 checkpoint, 5 run folder,
 6 run is locked by another process, 7 config changed (see --update), 8 too few honest
-images to score, 9 a step failed, 10 cancelled, 130 interrupted.
+images to score, 9 a step failed, 10 cancelled, 11 waits for approval, 130 interrupted.
 """
 
 
@@ -109,7 +111,7 @@ def run_loop(config: Path, overrides: tuple[str, ...], run_id: str | None, updat
 
 for command in (
     status_command, verify_command, doctor_command, predict_command, submit_command, demo_data_command,
-    audit_command, import_group, evaluate_command,
+    audit_command, import_group, evaluate_command, approve_command, setup_command, up_command,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -34,6 +34,11 @@ def api_roots() -> tuple[Path, ...] | None:
     return None if runtime.deployment.id is None else worker_roots()
 
 
+def home_roots() -> tuple[Path, ...]:
+    """Return the roots for a worker that is started here: SEGLOOP_ROOTS, else the current folder."""
+    return roots_from_environment() or (Path.cwd().resolve(),)
+
+
 def worker_roots() -> tuple[Path, ...]:
     """Return the worker's roots; ConfigError when it has none."""
     roots = roots_from_environment()
