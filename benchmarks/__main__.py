@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.chaos import chaos
 from benchmarks.garbage6 import garbage6
 
 
@@ -12,6 +13,7 @@ def main() -> None:
     """Measure segloop; every result file states what it was measured on."""
 
 
+main.add_command(chaos)
 main.add_command(garbage6)
 
 if __name__ == "__main__":
