@@ -2,17 +2,18 @@
 
 Prefect's own ephemeral server outlives a killed owner and dies of the owner's Ctrl-C before the flow could say
 goodbye. So the server runs under segloop's supervisor, in a session of its own, and ends with this process however
-that ends. Where PREFECT_API_URL is set, that server is used instead.
+that ends. Where PREFECT_API_URL names a server, or the Prefect profile names one that answers, that is used instead.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flows.server import free_port, local_api, running_server
+from flows.server import answers, free_port, local_api, running_server
+from segcore.errors import CancelledError
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -24,24 +25,58 @@ QUIET = {
 
 @contextlib.contextmanager
 def prefect_server(log_path: Path) -> Iterator[None]:
-    """Prepare Prefect; run a server for the block unless PREFECT_API_URL names one.
+    """Prepare Prefect; run a server for the block unless there is one already.
 
-    log_path: the temporary server's log. A variable that the user has set stays as it is.
+    log_path: the temporary server's log. A variable that the user has set stays as it is. A flow run that was
+    cancelled raises CancelledError.
     """
-    if os.environ.get("PREFECT_API_URL"):
-        prepare_prefect()
-        yield
-        return
-    # nobody but this terminal reads the log, where each error would be four times with its traceback; the CLI prints it
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     prepare_prefect()
+    with contextlib.nullcontext() if has_server() else temporary_server(log_path):
+        from prefect.exceptions import CancelledRun
+
+        try:
+            yield
+        except CancelledRun as error:
+            raise CancelledError(f"{error}; the same command goes on where this stopped") from None
+
+
+def has_server() -> bool:
+    """Return whether the user has a server: in PREFECT_API_URL, or in the Prefect profile and answering now."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    return url is not None and answers(url)
+
+
+@contextlib.contextmanager
+def temporary_server(log_path: Path) -> Iterator[None]:
+    """Run a server that nobody looks at for the block, and let Prefect in this process use it."""
     port = free_port()
+    # an error would be on this terminal four times with its traceback; the command line prints it
+    ours = {"PREFECT_API_URL": local_api(port), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    before = {name: os.environ.get(name) for name in ours}
     with running_server(port, log_path):
-        os.environ["PREFECT_API_URL"] = local_api(port)
+        set_variables(ours)
         try:
             yield
         finally:
-            del os.environ["PREFECT_API_URL"]
+            set_variables(before)
+
+
+def set_variables(values: Mapping[str, str | None]) -> None:
+    """Set environment variables, None deletes one, and let Prefect, its threads and children included, know."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
+
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    refresh_global_settings_context()
+    setup_logging()
 
 
 def prepare_prefect() -> None:

@@ -10,9 +10,11 @@ from segcore.steps.evaluate_set import EvaluateSetSpec, SetScore
 from segcore.steps.honest_set import Provenance
 from segcore.steps.model_files import ModelRequest, ViewRequest
 from tasks import use
+from tasks.cancel import stops_when_cancelled
 
 
 @flow(name="evaluate", flow_run_name="evaluate on {annotations}")
+@stops_when_cancelled
 def evaluate(
     annotations: str,
     images: str,

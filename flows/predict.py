@@ -9,9 +9,11 @@ from prefect import flow
 from segcore.steps.model_files import ModelRequest, ViewRequest
 from segcore.steps.predict_folder import PredictSpec, PredictSummary
 from tasks import use
+from tasks.cancel import stops_when_cancelled
 
 
 @flow(name="predict", flow_run_name="predict {images}")
+@stops_when_cancelled
 def predict(
     images: str,
     out: str,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from prefect import flow, runtime
 
+from flows.approval import may_go_on
 from flows.final import finish
+from flows.home import api_roots
 from flows.round import pseudo_label_round
 from segcore.records import RoundRecord
-from segcore.steps.decide import goes_on
 from segcore.steps.outputs import RunSummary
 from segcore.steps.run import open_run
 from tasks import steps
+from tasks.cancel import stops_when_cancelled
 from tasks.labelling import labelling
 
 
@@ -23,21 +23,22 @@ def run_name() -> str:
 
 
 @flow(name="pseudo-label-loop", flow_run_name=run_name)
+@stops_when_cancelled
 def pseudo_label_loop(
-    config: str, run_id: str | None = None, update: bool = False, overrides: Sequence[str] = ()
+    config: str, run_id: str | None = None, update: bool = False, overrides: list[str] | None = None
 ) -> RunSummary:
     """Train, label, retrain; stop when the gate says so and end on the best round.
 
     Args:
-        config: Path of the run config (YAML).
+        config: Path of the run config (YAML), for example configs/demo.yaml; relative to the worker's first root.
         run_id: Name of the run; empty takes the config's own run_id, else its file name. The same name goes on
             with the same run.
         update: Allow a changed config or changed data to redo what depends on it.
         overrides: Single fields to change, for example "train.iterations=300".
     """
-    with open_run(config, run_id, update, overrides) as run, labelling():
+    with open_run(config, run_id, update, overrides or (), api_roots()) as run, labelling():
         index = steps.index_images.submit(run).result()
         history: list[RoundRecord] = [pseudo_label_round(run, index, 0, ())]
-        while goes_on(run, history)[0]:
+        while may_go_on(run, history):
             history.append(pseudo_label_round(run, index, len(history), tuple(history)))
         return finish(run, index, tuple(history))

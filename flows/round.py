@@ -15,6 +15,7 @@ from segcore.steps.pseudo_labels import LabelledPool, filter_spec
 from segcore.steps.run import Run, stops_together
 from segcore.steps.train import TrainSpec, has_given_teacher
 from tasks import steps
+from tasks.cancel import stops_when_cancelled
 from tasks.labelling import free_device
 
 LABEL_THREADS = 4
@@ -26,6 +27,7 @@ LABEL_THREADS = 4
     task_runner=ThreadPoolTaskRunner(max_workers=LABEL_THREADS),  # type: ignore[arg-type]
     validate_parameters=False,
 )
+@stops_when_cancelled
 def pseudo_label_round(run: Run, index: Index, round_index: int, history: tuple[RoundRecord, ...]) -> RoundRecord:
     """Train a student on ground truth and on what its teacher is sure of, and let the gate judge it."""
     with stops_together(run):

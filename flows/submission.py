@@ -6,9 +6,11 @@ from prefect import flow
 
 from segcore.steps.submission import MakeSubmissionSpec, SubmissionSummary
 from tasks import use
+from tasks.cancel import stops_when_cancelled
 
 
 @flow(name="make-submission", flow_run_name="submission of {run}")
+@stops_when_cancelled
 def make_submission(run: str, out: str, size: tuple[int, int] | None = None) -> SubmissionSummary:
     """Write and check the CSV of a run's test images, in the order of its test list.
 

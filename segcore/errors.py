@@ -8,7 +8,8 @@
     ├── CheckpointError      weights or a model config cannot be used
     ├── RunError             a run folder cannot be used as asked
     │   ├── RunLockedError   another process works on this run
-    │   └── RunChangedError  the config under this run_id is not the one it was started with
+    │   ├── RunChangedError  the config under this run_id is not the one it was started with
+    │   └── ApprovalNeeded   a person has to say whether the next round may start
     ├── HonestScoreError     too few images are left that may score this lineage
     └── StepError            a step failed: its child process died, or its output is not usable
         └── CancelledError   somebody asked for the run to stop
@@ -59,6 +60,12 @@ class RunChangedError(RunError):
     """The config under this run_id differs from the one the run was started with."""
 
     exit_code = 7
+
+
+class ApprovalNeeded(RunError):  # noqa: N818 - nothing went wrong
+    """A person has to say whether the next round may start."""
+
+    exit_code = 11
 
 
 class HonestScoreError(SegloopError):

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Tau = Annotated[float, Field(gt=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
-RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+RunId = Annotated[str, Field(pattern=RUN_ID_PATTERN)]
 
 
 class Section(BaseModel):
@@ -166,6 +167,7 @@ class LoopConfig(Section):
     )
     gate_level: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.05, description="chance of a false gain per run")
     gate_resamples: Annotated[int, Field(ge=100)] = 2000
+    require_approval: bool = Field(False, description="ask a person before each round after round 0")
     control: bool = Field(False, description="train a GT-only student on the final schedule, to attribute the gain")
 
 

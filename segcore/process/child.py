@@ -121,7 +121,7 @@ class SupervisedProcess:
             on_tick()
         if cancelled is not None and cancelled():
             self.stop()
-            raise CancelledError(f"{self.name} was stopped because the run was cancelled; start the run again to go on")
+            raise CancelledError("stopped because the run was cancelled; what was done is kept")
 
     def require_success(self) -> None:
         """Raise StepError unless the child has ended with exit code 0."""
@@ -132,14 +132,27 @@ class SupervisedProcess:
                 f"Last lines of {self.spec.log_path}:\n{log_tail(self.spec.log_path)}"
             )
 
-    def send_line(self, line: str) -> None:
-        """Write one line to the child's stdin; StepError with the log's last lines when it no longer reads."""
+    def send_line(
+        self,
+        line: str,
+        on_tick: Callable[[], None] | None = None,
+        tick_s: float = 0.5,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        """Write one line to the child's stdin; StepError with the log's last lines when it no longer reads.
+
+        Ticks and cancels as wait does while the child does not come to reading.
+        """
         stdin = self.started.stdin
         assert stdin is not None, "only with ProcessSpec(pipes=True)"
         data = memoryview(line.encode() + b"\n")
         try:
             while data:
-                data = data[stdin.write(data) or 0 :]
+                _, writable, _ = select.select([], [stdin], [], tick_s)
+                if not writable:
+                    self.tick(on_tick, cancelled)
+                    continue
+                data = data[stdin.write(data[: select.PIPE_BUF]) or 0 :]  # so much never blocks on a writable pipe
         except (BrokenPipeError, ValueError):
             raise self.broken_conversation() from None
 

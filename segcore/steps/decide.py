@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from segcore.records import Checkpoint, RoundRecord
+from segcore.steps.approval import refusal
 from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of
 from segcore.steps.run import Run
@@ -91,7 +92,9 @@ def note(run: Run, record: RoundRecord) -> None:
 
 def goes_on(run: Run, history: Sequence[RoundRecord]) -> tuple[bool, str]:
     """Return whether the loop wants another round, and why or why not."""
-    return wants_another_round(history, run.config.loop, training_hours(run))
+    wanted, reason = wants_another_round(history, run.config.loop, training_hours(run))
+    refused = refusal(run, history) if wanted else None
+    return (wanted, reason) if refused is None else (False, refused)
 
 
 def training_hours(run: Run) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from segcore.config.load import load_config, parse_config
-from segcore.config.schema import RunConfig
-from segcore.errors import CancelledError
+from segcore.config.roots import require_config_under_roots, require_under_roots
+from segcore.config.schema import RUN_ID_PATTERN, RunConfig
+from segcore.errors import CancelledError, ConfigError
 from segcore.store.events import append_event
 from segcore.store.layout import RunLayout
 from segcore.store.lock import RunLock, lock_run
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 held_locks: dict[str, RunLock] = {}  # by run folder; children inherit the descriptors
 stopping: set[str] = set()  # run folders whose flow is being unwound by an error or a signal
+waiting: set[str] = set()  # run folders whose flow is left because a person has to be asked
 cancel_checks: list[Callable[[], bool]] = []  # who else may ask a run to stop, e.g. the task layer for Prefect
 
 
@@ -61,20 +64,30 @@ def stored_config(folder: str, changed_ns: int) -> RunConfig:
 
 
 def run_folder(config: RunConfig, run_id: str | None = None) -> Path:
-    """Return the absolute folder of a config's run."""
+    """Return the absolute folder of a config's run; ConfigError for a run_id that is no plain name."""
+    if run_id and not re.fullmatch(RUN_ID_PATTERN, run_id):
+        raise ConfigError(
+            f"run_id must begin with a letter or digit, be at most 64 long and hold only letters, digits, dots, "
+            f"dashes and underscores, got {run_id!r}"
+        )
     return (config.runtime.artifacts / (run_id or str(config.run_id))).resolve()
 
 
 @contextlib.contextmanager
 def open_run(
-    config_path: str, run_id: str | None = None, update: bool = False, overrides: Sequence[str] = ()
+    config_path: str,
+    run_id: str | None = None,
+    update: bool = False,
+    overrides: Sequence[str] = (),
+    roots: Sequence[Path] | None = None,
 ) -> Iterator[Run]:
     """Lock a run for writing and note its config; give the lock back at the end.
 
+    roots: folders that the config, and every path in it, must lie under; None for one that its user starts by hand.
     RunLockedError when somebody else works on it, RunChangedError when its config is another one and not update.
     A CANCEL file left from an earlier stop is removed: starting again is what it waited for.
     """
-    config = load_config(Path(config_path), overrides)
+    config = trusted_config(Path(config_path), overrides, roots)
     name = run_id or str(config.run_id)
     folder = run_folder(config, name)
     with lock_run(folder) as lock:
@@ -83,16 +96,28 @@ def open_run(
         run.layout.cancel_file.unlink(missing_ok=True)
         held_locks[run.folder] = lock
         stopping.discard(run.folder)
+        waiting.discard(run.folder)
         append_event(folder, "opened", update=update)
         try:
             with stops_together(run):
                 yield run
         except BaseException as error:
-            append_event(folder, "stopped", error=f"{type(error).__name__}: {error}"[:2000])
+            if run.folder not in waiting:
+                append_event(folder, "stopped", error=f"{type(error).__name__}: {error}"[:2000])
             raise
         finally:
             held_locks.pop(run.folder, None)
         append_event(folder, "finished")
+
+
+def trusted_config(path: Path, overrides: Sequence[str], roots: Sequence[Path] | None) -> RunConfig:
+    """Return the config of a file; ConfigError when it, or a path in it, leads out of the roots."""
+    if roots is not None:
+        require_under_roots(path, roots, "config")
+    config = load_config(path, overrides)
+    if roots is not None:
+        require_config_under_roots(config, roots)
+    return config
 
 
 def lock_descriptors(run: Run) -> tuple[int, ...]:
@@ -117,6 +142,12 @@ def stops_together(run: Run) -> Iterator[None]:
     except BaseException:
         stopping.add(run.folder)
         raise
+
+
+def note_waiting(run: Run, round_index: int) -> None:
+    """Note that the run is left until a person has approved a round: not stopped by an error."""
+    waiting.add(run.folder)
+    append_event(run.path, "waiting", round_index=round_index)
 
 
 def refuse_if_cancelled(run: Run) -> None:

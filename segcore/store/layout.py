@@ -111,6 +111,10 @@ class RunLayout:
         """Return a round's round.json; it is derived and can be rebuilt."""
         return self.round_dir(round_index) / "round.json"
 
+    def approval_file(self, round_index: int) -> Path:
+        """Return a round's approval.json: what a person said before it."""
+        return self.round_dir(round_index) / "approval.json"
+
     def step_dir(self, step: Step) -> Path:
         """Return the folder a step is published as; that it exists means that the step is done."""
         return self.run_dir / step.folder

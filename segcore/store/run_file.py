@@ -15,7 +15,9 @@ from segcore.store.layout import RunLayout
 from segcore.store.steps import changed_fields
 
 FORMAT = 1
-WITHOUT_EFFECT = ("run_id", "runtime", "train.workers", "train.checkpoint_every", "train.keep_checkpoints")
+WITHOUT_EFFECT = (
+    "run_id", "runtime", "train.workers", "train.checkpoint_every", "train.keep_checkpoints", "loop.require_approval",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

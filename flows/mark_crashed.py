@@ -1,0 +1,17 @@
+"""What an automation asks for when a flow run's heartbeats stop: is it dead, or only slow?"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.crashed import mark_crashed_runs
+
+
+@flow(name="mark-crashed", flow_run_name="is {flow_run_id} alive?", log_prints=True)
+def mark_crashed(flow_run_id: str) -> bool:
+    """Mark a flow run as Crashed if nobody holds the lock of its run; leave it alone if somebody does.
+
+    Args:
+        flow_run_id: Id of a pseudo-label-loop flow run that Prefect has heard nothing of for a while.
+    """
+    return bool(mark_crashed_runs(only=flow_run_id))
