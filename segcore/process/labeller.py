@@ -1,7 +1,7 @@
 """Long-lived labelling processes: the model is loaded once, images are asked for shard by shard.
 
-When the process dies, the shard it worked on is asked for again, image by image; an image on which it dies
-`max_failures` times is quarantined and the others are kept.
+When the process dies, or says nothing for too long, the shard it worked on is asked for again, image by image; an
+image on which it dies `max_failures` times is quarantined and the others are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from segcore.errors import CancelledError, StepError
 from segcore.process.child import ProcessSpec, SupervisedProcess
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, request_line, write_predict_job
+from segcore.process.watchdog import StalledError, StallWatch
 from segcore.records import Quarantined
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,16 @@ ONE_BY_ONE = 1e-6  # megapixels of a batch: less than any image
 
 @dataclass(frozen=True)
 class LabellerSpec:
-    """How to run a labelling process; see ProcessSpec for log_path, pass_fds and grace_s."""
+    """How to run a labelling process; see ProcessSpec for log_path, pass_fds and grace_s.
+
+    stall_s: seconds without a word after which it is ended, as if it had died on the images it is working on.
+    """
 
     job: PredictJob
     log_path: Path
     pass_fds: tuple[int, ...]
     grace_s: float
+    stall_s: float
     max_failures: int
     cancelled: Callable[[], bool]
 
@@ -63,17 +68,20 @@ class Labeller:
                     return quarantined + [Quarantined(item["image_id"], item["reason"]) for item in reply]
 
     def given_up(self, image: PredictImage) -> Quarantined:
-        """Return the quarantine entry of an image that killed the process too often."""
+        """Return the quarantine entry of an image that killed or stalled the process too often."""
         times = self.deaths[image.image_id]
         return Quarantined(image.image_id, f"the labelling process died {times} times on it; see {self.spec.log_path}")
 
     def ask(self, request: PredictRequest) -> list[dict[str, str]] | None:
         """Send one request; return the images it set aside, or None when the process died on an image."""
         working: list[str] = []
+        cancelled = self.spec.cancelled
         child = self.running()
+        watch = StallWatch(self.spec.stall_s)
         try:
-            child.send_line(request_line(request).rstrip("\n"))
-            while (line := child.read_line(cancelled=self.spec.cancelled)) is not None:
+            child.send_line(request_line(request).rstrip("\n"), watch.check, cancelled=cancelled)
+            while (line := child.read_line(watch.check, cancelled=cancelled)) is not None:
+                watch.alive()
                 message = parse(line)
                 if message["event"] == "progress":
                     working = message["working"]
@@ -85,16 +93,17 @@ class Labeller:
         except CancelledError:
             self.close()
             raise
-        self.died(working)
+        except StalledError as error:
+            self.died(working, StepError(f"{error}; see {self.spec.log_path}"))
+            return None
+        self.died(working, child.broken_conversation())
         return None
 
-    def died(self, working: Sequence[str]) -> None:
-        """Note which image the process died on; StepError when it named none.
+    def died(self, working: Sequence[str], failure: StepError) -> None:
+        """End the process and note which image it died on; the failure is raised when it named none.
 
         After a death on a group of images the next process takes them one by one, so that the guilty one is named.
         """
-        assert self.child is not None
-        failure = self.child.broken_conversation()
         self.close()
         if not working:
             raise failure
@@ -107,18 +116,23 @@ class Labeller:
         """Return the process, started and ready."""
         if self.child is not None and self.child.poll() is None:
             return self.child
+        self.close()
         spec = self.spec
         job_path = spec.log_path.with_suffix(".job.json")
         job_path.parent.mkdir(parents=True, exist_ok=True)
         write_predict_job(job_path, replace(spec.job, batch_megapixels=self.batch_megapixels))
-        command = (sys.executable, "-m", "segcore.nn.predict_process", str(job_path))
+        command = predict_command(job_path)
         child = SupervisedProcess(ProcessSpec(command, spec.log_path, spec.pass_fds, spec.grace_s, pipes=True)).start()
         self.child = child
-        line = child.read_line(cancelled=spec.cancelled)
-        if line is None or parse(line)["event"] != "ready":
-            failure = child.broken_conversation() if line is None else StepError(f"labelling failed: {line}")
+        try:
+            line = child.read_line(StallWatch(spec.stall_s).check, cancelled=spec.cancelled)
+            if line is None:
+                raise child.broken_conversation()
+            if parse(line)["event"] != "ready":
+                raise StepError(f"labelling failed: {line}")
+        except StepError:
             self.close()
-            raise failure
+            raise
         return child
 
     def close(self) -> None:
@@ -126,6 +140,11 @@ class Labeller:
         if self.child is not None:
             self.child.close()
             self.child = None
+
+
+def predict_command(job_path: Path) -> tuple[str, ...]:
+    """Return the command of the prediction program."""
+    return (sys.executable, "-m", "segcore.nn.predict_process", str(job_path))
 
 
 def parse(line: str) -> dict[str, Any]:

@@ -164,6 +164,7 @@ def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path)
         log_path=log_path,
         pass_fds=lock_descriptors(run),
         grace_s=run.config.runtime.grace_s,
+        stall_s=run.config.runtime.stall_minutes * 60,
         max_failures=run.config.label.max_failures,
         cancelled=lambda: cancelled(run),
     )

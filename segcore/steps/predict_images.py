@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 200  # images asked for at once
 GRACE_S = 10.0
+STALL_S = 1800.0
 LOG = "predict.log"
 
 
@@ -59,6 +60,7 @@ def predict_chunks(run: PredictRun, progress: Progress) -> Iterator[Path]:
         log_path=run.folder / LOG,
         pass_fds=(),
         grace_s=GRACE_S,
+        stall_s=STALL_S,
         max_failures=run.label.max_failures,
         cancelled=lambda: any(check() for check in cancel_checks),
     )

@@ -168,7 +168,7 @@ def test_processes_that_a_finished_child_left_behind_are_ended(tmp_path):
 def test_cancelling_stops_the_tree_and_says_so(tmp_path):
     with supervised(tmp_path, shell(f"echo $$ > {tmp_path}/pid; sleep 600")) as process:
         pid = pid_in(tmp_path / "pid")
-        with pytest.raises(CancelledError, match="start the run again"):
+        with pytest.raises(CancelledError, match="what was done is kept"):
             process.wait(tick_s=0.02, cancelled=lambda: True)
     assert not alive(pid)
 
