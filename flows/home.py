@@ -7,11 +7,12 @@ home, where relative paths begin and artifacts/ lies.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import runtime
 
-from segcore.config.roots import ROOTS, roots_from_environment
+from segcore.config.roots import ROOTS, require_parameters_under_roots, roots_from_environment
 from segcore.errors import ConfigError
 
 
@@ -32,6 +33,13 @@ def api_roots() -> tuple[Path, ...] | None:
     A run of a deployment came through the API, whoever asked for it. ConfigError when its worker has no roots.
     """
     return None if runtime.deployment.id is None else worker_roots()
+
+
+def refuse_outside_roots(**parameters: str | Sequence[str] | None) -> None:
+    """Raise ConfigError when this flow run came through the API and a parameter names a file outside of the roots."""
+    roots = api_roots()
+    if roots is not None:
+        require_parameters_under_roots(parameters, roots)
 
 
 def home_roots() -> tuple[Path, ...]:

@@ -54,6 +54,18 @@ def require_config_under_roots(config: RunConfig, roots: Sequence[Path]) -> None
         require_under_roots(path, roots, field)
 
 
+def require_parameters_under_roots(parameters: Mapping[str, str | Sequence[str] | None], roots: Sequence[Path]) -> None:
+    """Raise ConfigError unless every file that a run's parameters may name lies under the roots.
+
+    parameters: by name; None and words such as a run_id are harmless, since as relative paths they lie where the flow
+    runs, in a root. "list.json:folder" is looked at as a whole and in its parts.
+    """
+    for field, value in parameters.items():
+        for text in (value,) if isinstance(value, str) else value or ():
+            for part in (text, *text.split(":")):
+                require_under_roots(Path(part), roots, field)
+
+
 def paths_in(value: Any, field: str = "") -> Iterator[tuple[str, Path]]:
     """Yield every path in a config with the name of its field; a text with a slash counts as one.
 
