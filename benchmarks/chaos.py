@@ -156,7 +156,7 @@ def kill_table(kills: list[dict[str, Any]]) -> list[str]:
 def run_table(runs: list[dict[str, Any]]) -> list[str]:
     """Return what each run came to."""
     table = [
-        "| run | starts | steps begun again | steps made twice | quarantined | differing pixels | differs from undisturbed |",
+        "| run | starts | steps begun again | steps made twice | quarantined | differing pixels | differs in |",
         "|---|---|---|---|---|---|---|",
     ]
     for run in runs:

@@ -146,14 +146,17 @@ class StepReached:
 
 
 def hit(run_dir: Path) -> str:
-    """Return the kind of the step that is being made; what comes before and between steps has names of its own."""
-    latest = {"event": "nothing"}
+    """Return the kind of the step that is being made; what comes before, after and between steps has its own names."""
+    state, open_steps = "start-up", dict[str, str]()
     for event in read_events(run_dir):
-        if event["event"] in ("opened", "step_started", "step_done", "step_reused", "stopped", "finished"):
-            latest = event
-    if latest["event"] == "step_started":
-        return str(latest["kind"])
-    return "between steps" if latest["event"] in ("opened", "step_done", "step_reused") else "start-up or end"
+        if event["event"] in ("opened", "stopped", "finished"):
+            state = "between steps, gate or outputs" if event["event"] == "opened" else "start-up"
+            open_steps.clear()
+        elif event["event"] == "step_started":
+            open_steps[event["place"]] = str(event["kind"])
+        elif event["event"] == "step_done":
+            open_steps.pop(event["place"], None)
+    return next(reversed(open_steps.values()), state)
 
 
 def wait_until_gone(mark: str) -> list[str]:
