@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -85,7 +86,7 @@ def attempt(start: Attempt, seeds: tuple[int, int], undisturbed: Path) -> Kill |
     rng = np.random.default_rng(seeds)
     how = SIGNALS[int(rng.integers(len(SIGNALS)))]
     aim, reached = drawn_aim(rng, start.run_dir, undisturbed)
-    mark = uuid.uuid4().hex
+    mark, num_before = uuid.uuid4().hex, len(list(read_events(start.run_dir)))
     began = time.monotonic()
     process = start.start(mark)
     while not reached():
@@ -95,7 +96,8 @@ def attempt(start: Attempt, seeds: tuple[int, int], undisturbed: Path) -> Kill |
             return None
         time.sleep(0.002)
     process.send_signal(how)
-    after_s, during = time.monotonic() - began, hit(start.run_dir)
+    after_s = time.monotonic() - began
+    during = hit(list(read_events(start.run_dir))[num_before:])
     code = process.wait()
     killed = time.monotonic()
     left = wait_until_gone(mark)
@@ -145,18 +147,15 @@ class StepReached:
         return self.end is not None and time.monotonic() >= self.end
 
 
-def hit(run_dir: Path) -> str:
-    """Return the kind of the step that is being made; what comes before, after and between steps has its own names."""
-    state, open_steps = "start-up", dict[str, str]()
-    for event in read_events(run_dir):
-        if event["event"] in ("opened", "stopped", "finished"):
-            state = "between steps, gate or outputs" if event["event"] == "opened" else "start-up"
-            open_steps.clear()
-        elif event["event"] == "step_started":
-            open_steps[event["place"]] = str(event["kind"])
+def hit(events: Sequence[Mapping[str, Any]]) -> str:
+    """Return the kind of the step that is being made, as the events since the start tell, or what it is instead."""
+    open_steps: dict[str, str] = {}
+    for event in events:
+        if event["event"] == "step_started":
+            open_steps[event["place"]] = event["kind"]
         elif event["event"] == "step_done":
             open_steps.pop(event["place"], None)
-    return next(reversed(open_steps.values()), state)
+    return next(reversed(open_steps.values()), "between steps, gate or outputs" if events else "start-up")
 
 
 def wait_until_gone(mark: str) -> list[str]:
