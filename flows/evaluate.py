@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.home import refuse_outside_roots
 from segcore.steps.evaluate_set import EvaluateSetSpec, SetScore
 from segcore.steps.honest_set import Provenance
 from segcore.steps.model_files import ModelRequest, ViewRequest
@@ -49,6 +50,10 @@ def evaluate(
         device: "auto", "cpu", "cuda", "cuda:1" …
         json_path: File for the result; empty writes none.
     """
+    refuse_outside_roots(
+        annotations=annotations, images=images, run=run, checkpoint=checkpoint, config=config, trained_on=trained_on,
+        classes=classes, json_path=json_path,
+    )  # fmt: skip
     spec = EvaluateSetSpec(
         ModelRequest(run, checkpoint, config, classes), annotations, images,
         Provenance(tuple(trained_on), foreign_unseen),

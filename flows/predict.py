@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.home import refuse_outside_roots
 from segcore.steps.model_files import ModelRequest, ViewRequest
 from segcore.steps.predict_folder import PredictSpec, PredictSummary
 from tasks import use
@@ -43,6 +44,7 @@ def predict(
         size: Height and width of the csv's label maps, px.
         device: "auto", "cpu", "cuda", "cuda:1" …
     """
+    refuse_outside_roots(images=images, out=out, run=run, checkpoint=checkpoint, config=config, classes=classes)
     model = ModelRequest(run, checkpoint, config, classes)
     view_request = ViewRequest(None if views is None else tuple(views), flip, device)
     spec = PredictSpec(model, images, out, format, view_request, size)

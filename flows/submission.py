@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.home import refuse_outside_roots
 from segcore.steps.submission import MakeSubmissionSpec, SubmissionSummary
 from tasks import use
 from tasks.cancel import stops_when_cancelled
@@ -20,5 +21,6 @@ def make_submission(run: str, out: str, size: tuple[int, int] | None = None) -> 
         size: Height and width, px; empty takes the run's outputs.submission_size. At another size the test images
             are labelled again, since class ids are never interpolated.
     """
+    refuse_outside_roots(run=run, out=out)
     summary: SubmissionSummary = use.submit.submit(MakeSubmissionSpec(run, out, size)).result()
     return summary
