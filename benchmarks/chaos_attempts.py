@@ -108,20 +108,28 @@ def attempt(start: Attempt, seeds: tuple[int, int], undisturbed: Path) -> Kill |
 
 
 def drawn_aim(rng: np.random.Generator, run_dir: Path, undisturbed: Path) -> tuple[str, Callable[[], bool]]:
-    """Draw when to kill: in the start-up, at any time, while something is published, or in a step of some kind."""
+    """Draw when to kill: in the start-up, at any time, while something is published, or in a step of some kind.
+
+    What is aimed at may not come any more; then it is late in the run.
+    """
     seconds: dict[str, float] = {}
+    total_s = 0.0
     for event in read_events(undisturbed):
         if event["event"] == "step_done":
+            total_s += event["seconds"]
             seconds[event["kind"]] = max(seconds.get(event["kind"], 0.0), event["seconds"])
     kinds = ("start-up", "any time", "publishing", *sorted(seconds))
     aim = str(rng.choice(kinds))
-    if aim == "publishing":
-        return aim, lambda: any(True for _ in run_dir.glob("**/*.work/manifest.json"))
-    if aim in ("start-up", "any time"):
-        delay_s = rng.uniform(0, STARTUP_S if aim == "start-up" else STARTUP_S + sum(seconds.values()))
-        end = time.monotonic() + delay_s
-        return aim, lambda: time.monotonic() >= end
-    return aim, StepReached(run_dir, aim, rng.uniform(0, seconds[aim]))
+    longest_s = STARTUP_S + total_s
+    first, last = {"start-up": (0, STARTUP_S), "any time": (0, longest_s)}.get(aim, (longest_s / 2, longest_s))
+    end = time.monotonic() + rng.uniform(first, last)
+    in_step = StepReached(run_dir, aim, rng.uniform(0, seconds.get(aim, 1)))
+
+    def reached() -> bool:
+        publishes = aim == "publishing" and any(True for _ in run_dir.glob("**/*.work/manifest.json"))
+        return publishes or in_step() or time.monotonic() >= end
+
+    return aim, reached
 
 
 class StepReached:
