@@ -13,20 +13,31 @@ from typing import Any
 
 import pytest
 
+from .stub_loop import SMALL, replace_parts, walk
+
 NUM_KEPT = {"train": 4, "val": 6, "unlabeled": 3, "test": 2}
 MEMORY_DISK = Path("/dev/shm")
 SOON_S = 30.0  # far more than needed; only a failing test waits this long
 
 
-@pytest.fixture
-def quick_folder(tmp_path: Path) -> Iterator[Path]:
-    """Return an empty folder in memory where there is one: a thousand fsyncs to a disk take a minute."""
+@contextlib.contextmanager
+def quick_disk(otherwise: Path) -> Iterator[Path]:
+    """Give an empty folder in memory where there is one: a thousand fsyncs to a disk take a minute."""
     if not MEMORY_DISK.is_dir():
-        yield tmp_path
+        yield otherwise
         return
     folder = Path(tempfile.mkdtemp(dir=MEMORY_DISK))
-    yield folder
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder on a quick disk."""
+    with quick_disk(tmp_path) as folder:
+        yield folder
 
 
 def keep_few(folder: Path) -> None:
@@ -46,6 +57,32 @@ def few_images(quick_folder: Path, write_tiny: Callable[[Path, str], Path]) -> P
     config = write_tiny(quick_folder, "tiny")
     keep_few(quick_folder)
     return config
+
+
+@pytest.fixture
+def stub_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the stubs in place of tasks and child programs."""
+    replace_parts(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, write_tiny: Callable[[Path, str], Path]) -> Iterator[Path]:
+    """Return a folder with data, tiny.yaml and its finished run of three rounds, artifacts/tiny: to be looked at."""
+    with quick_disk(tmp_path_factory.mktemp("finished")) as folder, pytest.MonkeyPatch.context() as patch:
+        replace_parts(patch.setattr)
+        config = write_tiny(folder, "tiny")
+        keep_few(folder)
+        walk(config, SMALL)
+        yield folder
+
+
+@pytest.fixture
+def finished_copy(finished: Path, stub_programs: None) -> Iterator[str]:
+    """Return the run_id of a copy of the finished run beside it, to be damaged and gone on with."""
+    name = "copy"
+    shutil.copytree(finished / "artifacts" / "tiny", finished / "artifacts" / name)
+    yield name
+    shutil.rmtree(finished / "artifacts" / name)
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

@@ -25,16 +25,13 @@ from typing import Any
 import cv2
 import jinja2
 from durable_points import DurablePoints
-from stub_loop import replace_parts, walk
+from stub_loop import SMALL, replace_parts, walk
 
 from segcore.store.events import read_events
 from segcore.store.verify import verify_run
 
 DIED = 77
 RECORDED = "recorded"
-OVERRIDES = (
-    "loop.rounds=2", "loop.patience=9", "loop.gate_resamples=100", "label.num_shards=2", "roles.min_gate_images=1",
-)  # fmt: skip
 NOT_COMPARED = {"events.jsonl", "hash_memo.jsonl", "LOCK", "run.json"}  # times, inodes, pids, the run's name
 TIMED = {"manifest.json", "report.html"}  # hold durations and versions; the digest in a manifest is compared
 
@@ -42,7 +39,7 @@ TIMED = {"manifest.json", "report.html"}  # hold durations and versions; the dig
 def main(config: Path) -> dict[str, Any]:
     """Return what was found: points by call, how many distinct states, and what went wrong at which point."""
     prepare()
-    expected = outcome(walk(config, OVERRIDES, run_id="undisturbed"))
+    expected = outcome(walk(config, SMALL, run_id="undisturbed"))
     gc.collect()
     gc.freeze()  # so that forks share the memory
     states = json.loads(in_a_fork(lambda: record(config)))
@@ -90,7 +87,7 @@ def record(config: Path) -> str:
         points.setdefault(states[state], []).append(name)
 
     DurablePoints(run_dir, die_here).listen()
-    walk(config, OVERRIDES, run_id=RECORDED)
+    walk(config, SMALL, run_id=RECORDED)
     return json.dumps(points)
 
 
@@ -110,7 +107,7 @@ def check(config: Path, work: list[tuple[str, list[str]]], expected: dict[str, A
     for state, names in work:
         folder = config.parent / "artifacts" / state
         try:
-            found = json.loads(in_a_fork(lambda name=state: json.dumps(outcome(walk(config, OVERRIDES, run_id=name)))))
+            found = json.loads(in_a_fork(lambda name=state: json.dumps(outcome(walk(config, SMALL, run_id=name)))))
             faults = differences(expected, found)
         except RuntimeError as error:
             faults = [str(error)]

@@ -25,6 +25,9 @@ from segcore.records import ImageRecord
 from segcore.steps import decide, evaluate, index, label, outputs, pseudo_labels, train
 
 SIDE = 64
+SMALL = (
+    "loop.rounds=2", "loop.patience=9", "loop.gate_resamples=100", "label.num_shards=2", "roles.min_gate_images=1",
+)  # fmt: skip
 CHECKPOINT = "iteration_00000001.pth"
 TASKS: dict[str, Callable[..., Any]] = {
     "index_images": index.index_images,

@@ -1,0 +1,170 @@
+"""Row 6: every field of the run config, with the first step that a change of it makes be done again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from segcore.config.load import load_config
+from segcore.config.messages import section_of
+from segcore.config.schema import RunConfig
+from segcore.errors import RunChangedError
+from segcore.steps.plan import plan_run
+from segcore.store.events import read_events
+
+from .stub_loop import SMALL, walk
+
+FREE = "nothing is asked, nothing is done again"  # where and how it runs
+JUDGED = "asked, nothing is done again but what is made anew each time: gate, outputs"
+INDEX, STUDENT, LATER_STUDENT = "index", "round_00/student", "round_01/student"
+SCORE, LABELS, PSEUDO, NEXT_ROUND = (
+    "round_00/evaluation",
+    "round_01/labels",
+    "round_01/pseudo_labels",
+    "round_03/labels",
+)
+
+POOL = "data.unlabeled=[{{annotations: {root}/%s/unlabeled.json, images: {root}/%s}}]"
+TEACHER = "model.teacher={{checkpoint: {root}/given.pth, config: {root}/given.py, trained_on: []}}"
+GIVEN_MODEL = "model={{preset: null, config: {root}/given.py}}"
+
+# field: (how it is changed, the first step to be done again). Paths are changed to equal files in another place.
+TABLE: dict[str, tuple[str, str]] = {
+    "run_id": ("run_id=other", FREE),
+    "data.train.annotations": ("data.train.annotations={root}/moved/train.json", JUDGED),
+    "data.train.images": ("data.train.images={root}/moved", JUDGED),
+    "data.val.annotations": ("data.val.annotations={root}/moved/val.json", JUDGED),
+    "data.val.images": ("data.val.images={root}/moved", JUDGED),
+    "data.unlabeled.annotations": (POOL % ("moved", "data"), JUDGED),
+    "data.unlabeled.images": (POOL % ("data", "moved"), JUDGED),
+    "data.test.images": ("data.test.images={root}/moved", JUDGED),
+    "data.test.annotations": ("data.test.annotations={root}/moved/test.json", JUDGED),
+    "data.test_labels": ("data.test_labels={root}/data/test.json", INDEX),
+    "data.unannotated": ("data.unannotated=ignore", INDEX),
+    "data.background": ("data.background=ground", INDEX),
+    "data.palette": ("data.palette={{red: [9, 9, 9]}}", INDEX),
+    "data.max_megapixels": ("data.max_megapixels=100", INDEX),
+    "roles.seed": ("roles.seed=5", INDEX),
+    "roles.val_share": ("roles.val_share=0.5", INDEX),
+    "roles.gate_share": ("roles.gate_share=0.5", INDEX),
+    "roles.report_share": ("roles.report_share=0.2", INDEX),
+    "roles.min_gate_images": ("roles.min_gate_images=2", JUDGED),
+    "pool.use_test": ("pool.use_test=false", LABELS),
+    "model.preset": (GIVEN_MODEL, STUDENT),
+    "model.config": (GIVEN_MODEL, STUDENT),
+    "model.weights": ("model.weights=null", STUDENT),
+    "model.head_channels": ("model.head_channels=8", STUDENT),
+    "model.teacher.checkpoint": (TEACHER, INDEX),
+    "model.teacher.config": (TEACHER, INDEX),
+    "model.teacher.trained_on.images": (TEACHER, INDEX),
+    "model.teacher.trained_on.annotations": (TEACHER, INDEX),
+    "train.iterations": ("train.iterations=9", STUDENT),
+    "train.round_iterations": ("train.round_iterations=9", LATER_STUDENT),
+    "train.batch_size": ("train.batch_size=3", STUDENT),
+    "train.size": ("train.size=96", STUDENT),
+    "train.lr": ("train.lr=0.5", STUDENT),
+    "train.backbone_lr_mult": ("train.backbone_lr_mult=1", STUDENT),
+    "train.weight_decay": ("train.weight_decay=0.5", STUDENT),
+    "train.warmup_iterations": ("train.warmup_iterations=3", STUDENT),
+    "train.poly_power": ("train.poly_power=2", STUDENT),
+    "train.pseudo_share": ("train.pseudo_share=0.3", STUDENT),
+    "train.augment.scale_range": ("train.augment.scale_range=[1, 2]", STUDENT),
+    "train.augment.flip": ("train.augment.flip=0.1", STUDENT),
+    "train.augment.photometric": ("train.augment.photometric=false", STUDENT),
+    "train.augment.crop_max_share": ("train.augment.crop_max_share=0.7", STUDENT),
+    "train.precision": ("train.precision=fp32", STUDENT),
+    "train.checkpoint_every": ("train.checkpoint_every=3", FREE),
+    "train.keep_checkpoints": ("train.keep_checkpoints=5", FREE),
+    "train.workers": ("train.workers=1", FREE),
+    "label.sizes": ("label.sizes=[96]", SCORE),
+    "label.flip": ("label.flip=true", SCORE),
+    "label.precision": ("label.precision=fp32", SCORE),
+    "label.resize": ("label.resize=device", SCORE),
+    "label.num_shards": ("label.num_shards=4", LABELS),
+    "label.images_per_shard": ("label.images_per_shard=3", JUDGED),  # num_shards is given
+    "label.max_failures": ("label.max_failures=3", JUDGED),
+    "filter.policy": ("filter.policy=fixed", PSEUDO),
+    "filter.tau": ("filter.tau=0.5", PSEUDO),
+    "filter.share": ("filter.share=0.5", PSEUDO),
+    "filter.share_step": ("filter.share_step=0.2", PSEUDO),
+    "filter.share_max": ("filter.share_max=0.85", PSEUDO),
+    "filter.min_tau": ("filter.min_tau=0.2", PSEUDO),
+    "filter.min_component_px": ("filter.min_component_px=5", PSEUDO),
+    "filter.boundary_px": ("filter.boundary_px=1", PSEUDO),
+    "loop.rounds": ("loop.rounds=3", NEXT_ROUND),
+    "loop.patience": ("loop.patience=8", JUDGED),
+    "loop.seed": ("loop.seed=3", STUDENT),
+    "loop.max_hours": ("loop.max_hours=5", JUDGED),
+    "loop.gate_level": ("loop.gate_level=0.1", JUDGED),
+    "loop.gate_resamples": ("loop.gate_resamples=200", JUDGED),
+    "loop.require_approval": ("loop.require_approval=true", FREE),
+    "loop.control": ("loop.control=true", CONTROL),
+    "outputs.submission_size": ("outputs.submission_size=[16, 16]", LABELS),
+    "outputs.index_png": ("outputs.index_png=false", JUDGED),
+    "runtime.artifacts": ("runtime.artifacts={root}/elsewhere", FREE),
+    "runtime.device": ("runtime.device=auto", FREE),
+    "runtime.grace_s": ("runtime.grace_s=5", FREE),
+    "runtime.log_every": ("runtime.log_every=7", FREE),
+    "runtime.stall_minutes": ("runtime.stall_minutes=99", FREE),
+    "runtime.max_resumes": ("runtime.max_resumes=9", FREE),
+    "runtime.min_free_gb": ("runtime.min_free_gb=0.2", FREE),
+}
+
+
+def leaf_fields(model: type[BaseModel], place: str = "") -> Iterator[str]:
+    """Yield the dotted names of all fields that are no sections."""
+    for name, field in model.model_fields.items():
+        section = section_of(field.annotation)
+        if section is None:
+            yield place + name
+        else:
+            yield from leaf_fields(section, f"{place}{name}.")
+
+
+@pytest.fixture(scope="module")
+def root(finished: Path) -> Path:
+    """Return the folder of a finished run, with what the changes refer to beside it."""
+    shutil.copytree(finished / "data", finished / "moved")
+    (finished / "given.pth").write_bytes(b"weights")
+    (finished / "given.py").write_text("model = dict()\n")
+    return finished
+
+
+def test_every_field_of_the_config_is_in_the_table() -> None:
+    assert sorted(TABLE) == sorted(leaf_fields(RunConfig))
+
+
+@pytest.mark.parametrize("field", TABLE)
+def test_a_changed_field_leaves_the_steps_before_it_alone_and_is_named_and_refused_without_update(
+    root: Path, stub_programs: None, field: str
+) -> None:
+    change, expected = TABLE[field]
+    override = change.format(root=root)
+    run_dir = root / "artifacts" / "tiny"
+    plan = plan_run(load_config(root / "tiny.yaml", (*SMALL, override)), run_dir)
+    redone = [step.place for step in plan.steps if step.verdict not in ("reuse", "again")]
+    assert (redone[0] if redone else None) == (None if expected in (FREE, JUDGED) else expected)
+    named = [name.partition(":")[0] for name in plan.changes]
+    if expected == FREE:
+        assert named == []
+        return
+    section = override.partition("=")[0]
+    assert any(name.startswith((field, section)) for name in named)
+    num_before = len(list(read_events(run_dir)))
+    with pytest.raises(RunChangedError, match=rf"{named[0]}: .*\n(.*\n)*.*--update"):
+        walk(root / "tiny.yaml", (*SMALL, override), run_id="tiny")
+    assert len(list(read_events(run_dir))) == num_before
+
+
+@pytest.mark.parametrize("field", ["filter.share", "loop.gate_level", "label.flip", "data.test.images"])
+def test_with_update_exactly_what_was_planned_first_is_done_first(root: Path, finished_copy: str, field: str) -> None:
+    change, expected = TABLE[field]
+    run_dir = root / "artifacts" / finished_copy
+    num_before = len(list(read_events(run_dir)))
+    walk(root / "tiny.yaml", (*SMALL, change.format(root=root)), update=True, run_id=finished_copy)
+    made = [event["place"] for event in list(read_events(run_dir))[num_before:] if event["event"] == "step_done"]
+    assert (made[0] if made else JUDGED) == expected
