@@ -21,12 +21,8 @@ from .stub_loop import SMALL, walk
 FREE = "nothing is asked, nothing is done again"  # where and how it runs
 JUDGED = "asked, nothing is done again but what is made anew each time: gate, outputs"
 INDEX, STUDENT, LATER_STUDENT = "index", "round_00/student", "round_01/student"
-SCORE, LABELS, PSEUDO, NEXT_ROUND = (
-    "round_00/evaluation",
-    "round_01/labels",
-    "round_01/pseudo_labels",
-    "round_03/labels",
-)
+SCORE, LABELS, PSEUDO = "round_00/evaluation", "round_01/labels", "round_01/pseudo_labels"
+CONTROL, NEXT_ROUND = "round_01/control", "round_03/labels"  # round 1 wins here
 
 POOL = "data.unlabeled=[{{annotations: {root}/%s/unlabeled.json, images: {root}/%s}}]"
 TEACHER = "model.teacher={{checkpoint: {root}/given.pth, config: {root}/given.py, trained_on: []}}"
