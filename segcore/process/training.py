@@ -14,6 +14,7 @@ from typing import Any
 from segcore.errors import CancelledError, StepError
 from segcore.process.child import ProcessSpec, SupervisedProcess
 from segcore.process.jobs import TrainJob
+from segcore.process.training_news import TrainingNews
 from segcore.process.watchdog import Resumes, StalledError, StallWatch, was_killed
 
 logger = logging.getLogger(__name__)
@@ -25,10 +26,12 @@ PROGRESS = "progress.jsonl"
 class TrainingOptions:
     """How to run a training program; see ProcessSpec for pass_fds and grace_s.
 
-    stall_s: seconds without a sign of life after which it is ended and resumed. max_resumes: how often it is resumed
-    without getting to a newer checkpoint. on_resume: told why, and from which iteration, before each time.
+    place: the step it is run for, as people are told of it. stall_s: seconds without a sign of life after which it is
+    ended and resumed. max_resumes: how often it is resumed without getting to a newer checkpoint. on_resume: told why,
+    and from which iteration, before each time.
     """
 
+    place: str
     pass_fds: tuple[int, ...]
     grace_s: float
     cancelled: Callable[[], bool]
@@ -68,9 +71,14 @@ def attempt(job_path: Path, job: TrainJob, log_path: Path, options: TrainingOpti
     progress = ProgressFile(Path(job.resume_dir) / PROGRESS)
     progress.skip_old()
     watch = StallWatch(options.stall_s, (Path(job.resume_dir), log_path))
+    news = TrainingNews(options.place)
+
+    def tell_new() -> None:
+        for line in progress.new_lines():
+            news.tell(line)
 
     def tick() -> None:
-        log_progress(progress)
+        tell_new()
         watch.check()
 
     with SupervisedProcess(ProcessSpec(train_command(job_path), log_path, options.pass_fds, options.grace_s)) as child:
@@ -82,7 +90,7 @@ def attempt(job_path: Path, job: TrainJob, log_path: Path, options: TrainingOpti
             if isinstance(error, CancelledError) or not was_killed(child.returncode):
                 raise
             return error
-    log_progress(progress)
+    tell_new()
     return None
 
 
@@ -121,13 +129,3 @@ class ProgressFile:
                 continue
             if isinstance(record, dict) and "iteration" in record:
                 yield record
-
-
-def log_progress(progress: ProgressFile) -> None:
-    """Log what is new as one line each."""
-    for line in progress.new_lines():
-        minutes, seconds = divmod(round(line.get("eta_s") or 0), 60)
-        logger.info(
-            "  iteration %d/%d  loss %.4f  lr %.1e  ETA %d:%02d",
-            line["iteration"], line["num_iterations"], line["loss"], line["lr"], minutes, seconds,
-        )  # fmt: skip

@@ -142,6 +142,7 @@ def training_options(run: Run, step: Step) -> TrainingOptions:
     """Return how a step's child process is run, watched and resumed."""
     runtime = run.config.runtime
     return TrainingOptions(
+        place=step.place,
         pass_fds=lock_descriptors(run),
         grace_s=runtime.grace_s,
         cancelled=lambda: cancelled(run),

@@ -55,8 +55,8 @@ def attempts(tmp_path, monkeypatch):
         command = (sys.executable, "-c", TRAINER, str(resume), str(out), *what)
         monkeypatch.setattr(training, "train_command", lambda job_path: command)
         options = TrainingOptions(
-            pass_fds=(), grace_s=0.2, cancelled=cancelled, stall_s=stall_s, max_resumes=max_resumes,
-            on_resume=lambda reason, iteration: resumed.append((reason, iteration)),
+            place="round_00/student", pass_fds=(), grace_s=0.2, cancelled=cancelled, stall_s=stall_s,
+            max_resumes=max_resumes, on_resume=lambda reason, iteration: resumed.append((reason, iteration)),
         )  # fmt: skip
         run_training(tmp_path / "job.json", job, tmp_path / "run.log", options)
         return resumed
