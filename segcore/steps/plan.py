@@ -56,6 +56,7 @@ class Plan:
     """A run's steps in order. changes: "field: old -> new" of a config that differs from the run's.
 
     stale_data: the data differ from those the run was started with. ending: why the loop stops, or how far it may go.
+    met: every step whose inputs are known, each shard by itself, with its result if that is there.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class Plan:
     stale_data: bool
     steps: tuple[PlannedStep, ...]
     ending: str
+    met: tuple[tuple[Step, Published | None], ...]
 
 
 def plan_run(config: RunConfig, folder: Path) -> Plan:
@@ -73,7 +75,7 @@ def plan_run(config: RunConfig, folder: Path) -> Plan:
     walk = Walk(PlannedRun(folder.name, str(folder), planned=config))
     index, stale_data = walk.index()
     ending = walk.unknown_loop(0) if index is None else walk.loop(index)
-    return Plan(folder, config_changes(config, folder), stale_data, tuple(walk.steps), ending)
+    return Plan(folder, config_changes(config, folder), stale_data, tuple(walk.steps), ending, tuple(walk.met))
 
 
 def config_changes(config: RunConfig, folder: Path) -> tuple[str, ...]:
@@ -85,11 +87,12 @@ def config_changes(config: RunConfig, folder: Path) -> tuple[str, ...]:
 
 
 class Walk:
-    """The loop, walked over what is published; steps collects what was met."""
+    """The loop, walked over what is published; steps collects the lines of the plan, met what they stand for."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.steps: list[PlannedStep] = []
+        self.met: list[tuple[Step, Published | None]] = []
         self.size: RunSize | None = None
 
     def add(self, step: PlannedStep) -> None:
@@ -103,6 +106,7 @@ class Walk:
     def meet(self, step: Step, work: Work) -> Published | None:
         """Look a step up and append what was found."""
         found = look(self.run.path, step)
+        self.met.append((step, found))
         if found is not None:
             self.add(PlannedStep(step.place, "reuse"))
             return found
@@ -226,6 +230,7 @@ class Walk:
         found = [(shard, step, look(run.path, step)) for shard, step in steps]
         whole = tuple(labelled_shard(run, shard, published) for shard, _, published in found if published is not None)
         absent = [step for _, step, published in found if published is None]
+        self.met += [(step, published) for _, step, published in found]
         self.add(shards_line(run, labels_place(place), absent, len(steps), self.sized))
         return None if absent else whole
 
