@@ -88,8 +88,11 @@ def run_command(
         (show_check if check else show_plan)(config, overrides, run_id)
         return
     from segcore.config.load import load_config
+    from segcore.steps.run import run_folder
+    from segcore.store.lock import refuse_if_locked
 
-    checked = load_config(config, overrides)  # a wrong config should not wait for Prefect to start
+    checked = load_config(config, overrides)  # neither a wrong config nor a held run should wait for Prefect to start
+    refuse_if_locked(run_folder(checked, run_id))
     run_loop(config, overrides, run_id, update, checked.runtime.artifacts)
 
 

@@ -23,7 +23,7 @@ from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
 from segcore.steps.train import PseudoLabels
-from segcore.store.durable import replace_file, sync_folder
+from segcore.store.durable import replace_file, sync_file, sync_folder, sync_tree
 from segcore.store.events import append_event
 from segcore.trust.loop_policy import winner
 
@@ -99,6 +99,7 @@ def place_file(source: Path, target: Path) -> None:
         os.link(source, temporary)
     except OSError:
         shutil.copyfile(source, temporary)
+        sync_file(temporary)
     temporary.replace(target)
 
 
@@ -114,6 +115,7 @@ def place_labels(spec: OutputSpec, pseudo: PseudoLabels, folder: Path) -> None:
     maps = LabelMaps(source / "label_maps.arrow")
     export_index_pngs(maps, maps.ids(), new, class_map_of(spec.run, spec.index).palette)
     maps.close()
+    sync_tree(new)
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
 
@@ -129,6 +131,7 @@ def place_submission(spec: OutputSpec, test: tuple[ImageRecord, ...], size: tupl
     for image_id in missing:
         logger.warning("submission: %s could not be labelled and is filled with class 0", image_id)
     validate_submission(new, [image.file_name for image in test], size, num_classes)
+    sync_file(new)
     new.replace(target)
 
 
@@ -146,4 +149,5 @@ def place_report(spec: OutputSpec, stop_reason: str) -> None:
     target = run.layout.outputs_dir / "report.html"
     new = target.with_name(".report.html.new")
     render_report(data, new)
+    sync_file(new)
     new.replace(target)

@@ -88,6 +88,12 @@ def lock_run(run_dir: Path, command: Sequence[str] | None = None) -> RunLock:
     return RunLock(run_dir, descriptor)
 
 
+def refuse_if_locked(run_dir: Path) -> None:
+    """Raise RunLockedError when somebody works on a run now: an early answer, before the lock is needed."""
+    if lock_holder(run_dir) is not None:
+        raise RunLockedError(locked_message(run_dir))
+
+
 def lock_holder(run_dir: Path) -> Holder | None:
     """Return who works on a run now; None when nobody does. Changes nothing."""
     path = RunLayout(run_dir).lock_file

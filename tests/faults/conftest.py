@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,9 @@ from .stub_loop import SMALL, replace_parts, walk
 
 NUM_KEPT = {"train": 4, "val": 6, "unlabeled": 3, "test": 2}
 MEMORY_DISK = Path("/dev/shm")
+HERE = Path(__file__).parent
+STUB_LOOP = (sys.executable, str(HERE / "stub_loop.py"))  # then a config: a process that walks the loop with stubs
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
 SOON_S = 30.0  # far more than needed; only a failing test waits this long
 
 

@@ -3,13 +3,14 @@
 The flows' own functions run; their tasks are replaced by the segcore calls that these make, and the two child programs
 by a few lines that write what follows from their inputs alone. So a whole run takes a fraction of a second, and a
 change of the flows is followed without a copy of them here. No pytest is needed: every_point.py walks in processes that
-die.
+die, and `python tests/faults/stub_loop.py CONFIG` is a process to be watched or stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,3 +97,8 @@ def walk(config: Path, overrides: Sequence[str] = (), update: bool = False, run_
     """Run the loop to its end, going on with what is there; return the run folder."""
     summary = pseudo_label_loop.pseudo_label_loop.fn(str(config), run_id, update, overrides)
     return Path(summary.outputs).parent
+
+
+if __name__ == "__main__":
+    replace_parts(setattr)
+    walk(Path(sys.argv[1]), SMALL)

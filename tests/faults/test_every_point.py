@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("every_point.py")
-ROOT = PROGRAM.parents[2]
+from .conftest import ENVIRONMENT, HERE
+
+PROGRAM = HERE / "every_point.py"
 
 
 @pytest.mark.timeout(600)
 def test_death_at_every_durable_point_and_resume_end_as_if_undisturbed_with_at_most_one_unit_redone(
     few_images: Path,
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(few_images)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(PROGRAM), str(few_images)], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
