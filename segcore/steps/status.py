@@ -21,7 +21,10 @@ from segcore.store.steps import KEY_CHARS
 PROGRESS = "progress.jsonl"
 TAIL_BYTES = 4096
 
-State = Literal["working", "finished", "stopped", "interrupted", "not started"]
+State = Literal["working", "finished", "stopped", "waiting", "interrupted", "not started"]
+ENDINGS: Mapping[str, State] = {  # of an event that a run ended with; any other one was cut short
+    "finished": "finished", "stopped": "stopped", "waiting": "waiting", "approved": "stopped", "refused": "stopped",
+}  # fmt: skip
 Event = Mapping[str, Any]
 
 
@@ -124,8 +127,7 @@ def state_of(events: Sequence[Event], holder: Holder | None) -> State:
         return "working"
     if not events:
         return "not started"
-    last = events[-1]["event"]
-    return "finished" if last == "finished" else "stopped" if last == "stopped" else "interrupted"
+    return ENDINGS.get(str(events[-1]["event"]), "interrupted")
 
 
 def last_session(events: Sequence[Event]) -> Sequence[Event]:

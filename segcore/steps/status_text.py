@@ -52,6 +52,8 @@ def run_lines(run: RunStatus, now: datetime) -> Iterator[str]:
         yield f"  {run.num_set_aside} damaged files or folders set aside in {run.folder / 'quarantine'}"
     if run.last_error is not None:
         yield f"  last error: {run.last_error.splitlines()[0]}"
+    if run.state == "waiting":
+        yield f"  a person has to say whether the next round may start: segloop approve {run.run_id} [--no]"
     if run.state in ("stopped", "interrupted"):
         yield "  start it again with the same command to go on where it stopped"
 

@@ -1,14 +1,25 @@
 import json
+import threading
 
 import pytest
 from click.testing import CliRunner
 
+from flows import cli_runs
 from flows.cli_checks import show_check, show_plan
-from flows.cli_runs import doctor_command, status_command, verify_command
-from segcore.errors import ConfigError, RunError
-from segcore.steps import check, doctor
+from flows.cli_runs import (
+    cancel_command,
+    doctor_command,
+    gc_command,
+    logs_command,
+    status_command,
+    verify_command,
+)
+from segcore.errors import ConfigError, RunError, RunLockedError
+from segcore.steps import cancel, check, doctor, garbage
 from segcore.steps.check import CheckFinding
 from segcore.steps.doctor import Diagnosis
+from segcore.steps.garbage import Garbage
+from segcore.store.lock import lock_run
 from segcore.store.publish import publish
 from segcore.store.steps import Step
 
@@ -36,6 +47,82 @@ def test_an_unknown_run_is_an_error_with_the_nearest_name(artifacts):
     result = call(status_command, "dem", "--artifacts", artifacts)
     assert isinstance(result.exception, RunError)
     assert "did you mean demo" in str(result.exception)
+
+
+def test_a_watched_run_is_shown_anew_until_nobody_works_on_it(artifacts, monkeypatch):
+    monkeypatch.setattr(cli_runs, "WATCH_S", 0.05)
+    lock = lock_run(artifacts / "demo")
+    threading.Timer(0.3, lock.release).start()
+    shown = call(status_command, "demo", "--watch", "--artifacts", artifacts).output
+    assert shown.count("demo: working") >= 2
+    assert shown.count("demo: not started") == 1
+    assert "demo: not started" in shown.splitlines()[-1]
+    assert call(status_command, "--watch", "--artifacts", artifacts).output.count("demo") == 1
+
+
+def test_leaving_the_watch_by_ctrl_c_is_no_error(artifacts, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_runs.time, "sleep", interrupt)
+    with lock_run(artifacts / "demo"):
+        assert call(status_command, "demo", "--watch", "--artifacts", artifacts).exit_code == 0
+
+
+def test_cancel_waits_for_the_run_and_says_how_to_go_on(artifacts):
+    lock = lock_run(artifacts / "demo", ["segloop", "run"])
+    threading.Timer(0.3, lock.release).start()
+    result = call(cancel_command, "demo", "--artifacts", artifacts)
+    first, *steps, last = result.output.splitlines()
+    assert result.exit_code == 0
+    assert "(segloop run) to stop; waiting up to 75 s" in first
+    assert steps == ["  waiting for the step at hand"]
+    assert last.startswith("stopped; start the run again")
+    assert (artifacts / "demo" / "CANCEL").exists()
+
+
+def test_cancelling_what_nobody_works_on_says_so_and_is_no_error(artifacts):
+    result = call(cancel_command, "demo", "--artifacts", artifacts)
+    assert (result.exit_code, result.output.startswith("nobody works on")) == (0, True)
+    assert not (artifacts / "demo" / "CANCEL").exists()
+
+
+def test_a_run_that_does_not_stop_is_told_as_locked(artifacts, monkeypatch):
+    monkeypatch.setattr(cancel, "patience_s", lambda _: 0.1)
+    with lock_run(artifacts / "demo"):
+        result = call(cancel_command, "demo", "--artifacts", artifacts)
+    assert isinstance(result.exception, RunLockedError)
+
+
+def test_logs_are_shown_listed_and_followed(artifacts):
+    log = artifacts / "demo" / "logs" / "round_00" / "student.0123abcd.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("one\ntwo\nthree\n")
+    where = ("--artifacts", artifacts)
+    assert call(logs_command, "demo", "-n", 2, *where).output == f"==> {log} <==\ntwo\nthree\n"
+    assert call(logs_command, "demo", "--follow", "-n", 1, *where).output == f"==> {log} <==\nthree\n"
+    assert call(logs_command, "demo", "--list", *where).output.split()[2:] == ["0.0", "kB", "round_00/student"]
+    wrong = call(logs_command, "demo", "--place", "round_01", *where)
+    assert isinstance(wrong.exception, RunError)
+    assert "round_00/student" in str(wrong.exception)
+
+
+def test_gc_says_what_goes_and_why_and_a_dry_run_removes_nothing(artifacts, monkeypatch):
+    work = artifacts / "demo" / "round_00" / "student.0123abcd.work"
+    work.mkdir(parents=True)
+    monkeypatch.setattr(garbage, "find_garbage", lambda _: (Garbage(work, "left behind", 2_000_000),))
+    dry = call(gc_command, "demo", "--dry-run", "--artifacts", artifacts)
+    line = "      2.0 MB  round_00/student.0123abcd.work: left behind\n"
+    assert dry.output == f"{line}      2.0 MB  in 1 files and folders would be removed\n"
+    assert work.exists()
+    assert call(gc_command, "demo", "--artifacts", artifacts).output.startswith(line)
+    assert not work.exists()
+
+
+def test_gc_refuses_while_somebody_works_on_the_run(artifacts):
+    with lock_run(artifacts / "demo"):
+        result = call(gc_command, "demo", "--dry-run", "--artifacts", artifacts)
+    assert isinstance(result.exception, RunLockedError)
 
 
 def test_verify_calls_a_whole_run_whole_and_a_damaged_one_an_error_of_the_run_folder(artifacts):

@@ -60,10 +60,19 @@ def write_progress(folder, place, *lines):
         ((OPENED, {"event": "stopped", "error": "StepError: no"}), "stopped"),
         ((OPENED, done("index"), {"event": "finished"}), "finished"),
         ((OPENED, {"event": "finished"}, OPENED), "interrupted"),
+        ((OPENED, {"event": "waiting", "round_index": 1}), "waiting"),
+        ((OPENED, {"event": "waiting", "round_index": 1}, {"event": "approved", "round_index": 1}), "stopped"),
     ],
 )
 def test_the_last_event_tells_how_a_run_that_nobody_holds_ended(tmp_path, events, state):
     assert run_status(write_run(tmp_path / "demo", *events)).state == state
+
+
+def test_a_run_that_waits_for_a_person_says_how_to_answer(tmp_path):
+    folder = write_run(tmp_path / "demo", OPENED, {"event": "waiting", "round_index": 1})
+    text = run_text(run_status(folder), NOW)
+    assert "segloop approve demo" in text
+    assert "start it again" not in text
 
 
 def test_a_held_lock_makes_a_run_working_and_names_the_holder(tmp_path):
