@@ -12,6 +12,7 @@ from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of
 from segcore.steps.run import Run
 from segcore.steps.train import PseudoLabels, Student
+from segcore.store.disk import written
 from segcore.store.durable import make_folders, replace_file
 from segcore.store.events import append_event, read_events
 from segcore.store.run_file import canonical_indented
@@ -74,9 +75,10 @@ def judged(spec: DecideSpec) -> RoundRecord:
 
 def note(run: Run, record: RoundRecord) -> None:
     """Write round.json and say in the log what was decided."""
-    make_folders(run.layout.round_dir(record.round_index))
-    text = canonical_indented(asdict(record)) + "\n"
-    replace_file(run.layout.round_file(record.round_index), text.encode("ascii"))
+    path, text = run.layout.round_file(record.round_index), canonical_indented(asdict(record)) + "\n"
+    with written(run.layout.relative(path)):
+        make_folders(path.parent)
+        replace_file(path, text.encode("ascii"))
     miou, decision = record.score.miou, record.decision
     append_event(
         run.path, "decided", round_index=record.round_index, outcome=decision.outcome, miou=miou.point,

@@ -23,6 +23,7 @@ from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
 from segcore.steps.train import PseudoLabels
+from segcore.store.disk import written
 from segcore.store.durable import replace_file, sync_file, sync_folder, sync_tree
 from segcore.store.events import append_event
 from segcore.trust.loop_policy import winner
@@ -63,19 +64,10 @@ class RunSummary:
 
 def publish_outputs(spec: OutputSpec) -> RunSummary:
     """Fill outputs/ file by file, each replaced whole; making it again is cheap, so it is never reused."""
-    run, best = spec.run, winner(spec.history)
-    folder = run.layout.outputs_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in MODEL_FILES:
-        place_file(run.path / Path(best.student.path).parent / name, folder / name)
-    if spec.labels.pseudo_labels is not None:
-        place_labels(spec, spec.labels.pseudo_labels, folder)
-    replace_file(folder / CLASSES, class_document(class_map_of(run, spec.index)).encode("ascii"))
-    if run.config.data.test is not None and run.config.outputs.submission_size is not None:
-        place_submission(spec, submission_images(run, spec.index), run.config.outputs.submission_size)
+    run, best, folder = spec.run, winner(spec.history), spec.run.layout.outputs_dir
     _, stop_reason = goes_on(run, spec.history)
-    place_report(spec, stop_reason)
-    sync_folder(folder)
+    with written("outputs"):
+        place_all(spec, folder, stop_reason)
     summary = RunSummary(
         run_id=run.run_id,
         outputs=str(folder),
@@ -91,6 +83,21 @@ def publish_outputs(spec: OutputSpec) -> RunSummary:
     return summary
 
 
+def place_all(spec: OutputSpec, folder: Path, stop_reason: str) -> None:
+    """Put every file into the folder of outputs, durably."""
+    run, best = spec.run, winner(spec.history)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in MODEL_FILES:
+        place_file(run.path / Path(best.student.path).parent / name, folder / name)
+    if spec.labels.pseudo_labels is not None:
+        place_labels(spec, spec.labels.pseudo_labels, folder)
+    replace_file(folder / CLASSES, class_document(class_map_of(run, spec.index)).encode("ascii"))
+    if run.config.data.test is not None and run.config.outputs.submission_size is not None:
+        place_submission(spec, submission_images(run, spec.index), run.config.outputs.submission_size)
+    place_report(spec, stop_reason)
+    sync_folder(folder)
+
+
 def place_file(source: Path, target: Path) -> None:
     """Put a copy of source at target, whole or not at all; a hard link where the file system can."""
     temporary = target.with_name(f".{target.name}.new")
@@ -101,6 +108,7 @@ def place_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
         sync_file(temporary)
     temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # renaming onto another link of the same file does nothing at all
 
 
 def place_labels(spec: OutputSpec, pseudo: PseudoLabels, folder: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from segcore.errors import RunError, StepError
 from segcore.records import StepOutput
 from segcore.store.canonical import JSON, canonical_json
+from segcore.store.disk import written
 from segcore.store.durable import make_folders, sync_folder, sync_tree, write_synced
 from segcore.store.environment import environment
 from segcore.store.hash_memo import memo_of
@@ -118,15 +119,10 @@ def publish(run_dir: Path, step: Step, build: Build) -> Published:
     layout = RunLayout(run_dir)
     work = layout.work_dir(step)
     try:
-        prepare(layout, step)
-        manifest = fill(work, step, build)
-        reveal(work, layout.step_dir(step))
-    except OSError as error:
-        remove(work)
-        raise StepError(
-            f"{step.place}: could not be written ({error}); nothing was published. "
-            "Make room or mend permissions, then start the run again"
-        ) from error
+        with written(step.place):
+            prepare(layout, step)
+            manifest = fill(work, step, build)
+            reveal(work, layout.step_dir(step))
     except BaseException:
         remove(work)
         raise

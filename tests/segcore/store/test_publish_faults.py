@@ -146,6 +146,6 @@ def test_a_disk_error_inside_build_is_a_step_error_that_names_the_step(tmp_path,
         (folder / "shard").write_bytes(b"half")
         raise OSError(number, os.strerror(number))
 
-    with pytest.raises(StepError, match=r"round_00/student: could not be written .* nothing was published"):
+    with pytest.raises(StepError, match=r"round_00/student: could not be written .* nothing incomplete was published"):
         ensure(tmp_path, STEP, full)
     assert list((tmp_path / "round_00").iterdir()) == []
