@@ -53,9 +53,12 @@ class Labeller:
         self.batch_megapixels = spec.job.batch_megapixels
         self.deaths: Counter[str] = Counter()  # by image_id the process was working on
 
-    def predict(self, images: Sequence[PredictImage], out: Path) -> list[Quarantined]:
+    def predict(
+        self, images: Sequence[PredictImage], out: Path, on_progress: Callable[[int], None] | None = None
+    ) -> list[Quarantined]:
         """Write a Predictions file of images; return those that could not be predicted, with the reason.
 
+        on_progress: told how many images are done, before each group of them; it starts from 0 when the process died.
         StepError when the process fails for another reason than an image, CancelledError when the run is cancelled.
         """
         with self.turn:
@@ -63,7 +66,7 @@ class Labeller:
             while True:
                 left = [image for image in images if self.deaths[image.image_id] < self.spec.max_failures]
                 quarantined = [self.given_up(image) for image in images if image not in left]
-                reply = self.ask(PredictRequest(tuple(left), str(out)))
+                reply = self.ask(PredictRequest(tuple(left), str(out)), on_progress)
                 if reply is not None:
                     return quarantined + [Quarantined(item["image_id"], item["reason"]) for item in reply]
 
@@ -72,7 +75,7 @@ class Labeller:
         times = self.deaths[image.image_id]
         return Quarantined(image.image_id, f"the labelling process died {times} times on it; see {self.spec.log_path}")
 
-    def ask(self, request: PredictRequest) -> list[dict[str, str]] | None:
+    def ask(self, request: PredictRequest, on_progress: Callable[[int], None] | None) -> list[dict[str, str]] | None:
         """Send one request; return the images it set aside, or None when the process died on an image."""
         working: list[str] = []
         cancelled = self.spec.cancelled
@@ -85,6 +88,8 @@ class Labeller:
                 message = parse(line)
                 if message["event"] == "progress":
                     working = message["working"]
+                    if on_progress is not None:
+                        on_progress(message["done"])
                 elif message["event"] == "done":
                     aside: list[dict[str, str]] = message["quarantined"]
                     return aside

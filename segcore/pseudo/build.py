@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ LABEL_MAPS = "label_maps.arrow"
 ANNOTATIONS = "annotations.json"
 THRESHOLDS = "thresholds.json"
 QUALITY = "quality.json"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,6 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     write_json(out_dir / THRESHOLDS, cut.to_json())
     write_json(out_dir / QUALITY, card)
     missing = [image.image_id for image in spec.images if image.image_id not in images]
-    logger.info("%d pseudo-labels, coverage %.3f, %d without", len(images), card["coverage"] or 0.0, len(missing))
     return {
         "num_images": len(images),
         "num_annotations": writer.num_annotations,

@@ -21,6 +21,10 @@ from segcore.trust.loop_policy import next_teacher, round_seed, wants_another_ro
 
 logger = logging.getLogger(__name__)
 
+OUTCOME_WORDS = {
+    "first": "the first to beat", "improved": "improved", "inconclusive": "inconclusive", "worse": "worse",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class DecideSpec:
@@ -85,10 +89,10 @@ def note(run: Run, record: RoundRecord) -> None:
         reasons=list(decision.reasons),
     )  # fmt: skip
     logger.info(
-        "round %d: gate mIoU %.4f (%.4f … %.4f) on %d images: %s",
-        record.round_index, miou.point, miou.low, miou.high, record.score.num_images, decision.outcome,
+        "round %d: gate mIoU %.4f (95 %% interval %.4f … %.4f) on %d images: %s",
+        record.round_index, miou.point, miou.low, miou.high, record.score.num_images, OUTCOME_WORDS[decision.outcome],
     )  # fmt: skip
-    for reason in decision.reasons:
+    for reason in decision.reasons if decision.delta is not None else ():
         logger.info("  %s", reason)
 
 

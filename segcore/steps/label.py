@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from segcore.process.labeller import Labeller, LabellerSpec, labellers
 from segcore.pseudo.shards import num_shards_for, plan_shards
 from segcore.records import Checkpoint, ImageRecord, StepOutput
 from segcore.steps.index import Index, cached_images, class_map_of, image_path, index_path
+from segcore.steps.labelling_tally import LabellingTally, labelling_tally
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
 from segcore.store.events import append_event
-from segcore.store.layout import shard_place
+from segcore.store.layout import labels_place, shard_place
 from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
@@ -117,10 +118,14 @@ def label_shard(spec: LabelSpec) -> LabelledShard:
     """Label a shard, or reuse it from any round with the same weights."""
     step = label_step(spec)
     images = shards_of(spec.run, spec.index, spec.round_index is None)[spec.shard_index]
-    log_path = spec.run.layout.log_file(step)
+    log_path, tally = spec.run.layout.log_file(step), tally_of(spec)
+    on_progress = partial(tally.progressed, spec.shard_index)
     published = ensure_step(
-        spec.run, step, lambda work: predict(spec.run, spec.index, spec.teacher, Prediction(images, work, log_path))
+        spec.run,
+        step,
+        lambda work: predict(spec.run, spec.index, spec.teacher, Prediction(images, work, log_path, on_progress)),
     )
+    tally.finished(spec.shard_index, published.reused)
     value: Any = published.value
     for item in value["quarantined"]:
         logger.warning("quarantined %s: %s", item["image_id"], item["reason"])
@@ -129,20 +134,28 @@ def label_shard(spec: LabelSpec) -> LabelledShard:
     return LabelledShard(output, spec.shard_index, value["num_images"], len(value["quarantined"]))
 
 
+def tally_of(spec: LabelSpec) -> LabellingTally:
+    """Return the tally of the labelling a shard is part of."""
+    shards = shards_of(spec.run, spec.index, spec.round_index is None)
+    sizes = {shard_index: len(images) for shard_index, images in shards.items()}
+    return labelling_tally(spec.run.folder, labels_place(spec.round_index), sizes)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What to predict and where the file goes."""
+    """What to predict and where the file goes. on_progress: told how many images are done."""
 
     images: Sequence[ImageRecord]
     work: Path
     log_path: Path
+    on_progress: Callable[[int], None] | None = None
 
 
 def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) -> dict[str, Any]:
     """Have the labelling process predict images into predictions.parquet; return counts and quarantined images."""
     labeller = labeller_for(run, index, checkpoint, what.log_path)
     images = [PredictImage(i.image_id, str(image_path(run, i)), small_size(run, i)) for i in what.images]
-    done = labeller.predict(images, what.work / PREDICTIONS)
+    done = labeller.predict(images, what.work / PREDICTIONS, what.on_progress)
     return {
         "num_images": len(images) - len(done),
         "quarantined": [{"image_id": item.image_id, "reason": item.reason} for item in done],

@@ -124,8 +124,11 @@ def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
     published = ensure_step(run, filter_step(spec, calibration), lambda work: build(spec, work))
     value: Any = published.value
     if not published.reused:
-        coverage = value["coverage"] or 0.0
-        logger.info("%s: %d images, coverage %.3f", filter_place(spec), value["num_images"], coverage)
+        missing = f", {len(value['missing'])} images without a label" if value["missing"] else ""
+        logger.info(
+            "%s: %d images, coverage %.3f (share of pixels that are kept)%s",
+            filter_place(spec), value["num_images"], value["coverage"] or 0.0, missing,
+        )  # fmt: skip
         for alarm in value["alarms"]:
             logger.warning("%s: %s", filter_place(spec), alarm)
     manifest = read_manifest(published.path)

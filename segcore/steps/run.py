@@ -170,5 +170,6 @@ def ensure_step(run: Run, step: Step, build: Build) -> Published:
     folder = run.layout.relative(published.path)
     append_event(run.path, event, place=step.place, kind=step.kind, folder=folder, seconds=time.monotonic() - started)
     if published.reused:
-        logger.info("%s: reused %s", step.place, folder)
+        level = logging.DEBUG if step.shared else logging.INFO  # shards are told of together, by their labelling
+        logger.log(level, "%s: reused %s", step.place, folder)
     return published

@@ -39,9 +39,14 @@ def evaluation_place(round_index: int, of: str = "evaluation") -> str:
     return f"{round_name(round_index)}/{of}"
 
 
+def labels_place(round_index: int | None) -> str:
+    """Return the folder of a labelling's shards; round None is the final labelling."""
+    return f"{round_or_final(round_index)}/labels"
+
+
 def shard_place(round_index: int | None, shard_index: int) -> str:
     """Return the place of one shard of raw predictions; round None is the final labelling."""
-    return f"{round_or_final(round_index)}/labels/shard_{shard_index:04d}"
+    return f"{labels_place(round_index)}/shard_{shard_index:04d}"
 
 
 def calibration_place(round_index: int | None) -> str:
