@@ -64,19 +64,26 @@ def probe_stream(file: IO[bytes], name: str, max_megapixels: float) -> ImageHead
     try:
         with Image.open(file, formats=FORMATS) as image:
             width, height = image.size
+            refuse_over_cap(name, width, height, max_megapixels)  # before getexif, which decodes a PNG without EXIF
             orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
             if image.format == "TIFF" and orientation >= 5:
                 width, height = height, width  # for TIFF alone Pillow gives the size after orientation
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: expected an image ({', '.join(FORMATS)}), its content is none") from error
     except Exception as error:  # on foreign bytes Pillow's parsers raise whatever comes: struct.error, KeyError …
         raise DataError(f"{name}: its image header is damaged ({error})") from error
+    return ImageHeader(width, height, orientation if 1 <= orientation <= 8 else 1)
+
+
+def refuse_over_cap(name: str, width: int, height: int, max_megapixels: float) -> None:
+    """Raise a DataError for an image of more pixels than are allowed."""
     if width * height > max_megapixels * 1e6:
         raise DataError(
             f"{name}: {width}x{height} is {width * height / 1e6:.1f} megapixels, more than data.max_megapixels "
             f"({max_megapixels:g}); shrink the image or raise the limit"
         )
-    return ImageHeader(width, height, orientation if 1 <= orientation <= 8 else 1)
 
 
 def read_image(path: Path, max_megapixels: float = NO_MEGAPIXEL_CAP) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,12 @@ class ResumeFiles:
         expected = digest_path(path)
         if not expected.is_file() or expected.read_text().strip() != sha256_of(path):
             raise CheckpointError(f"resume checkpoint {path.name}: its sha256 is not the one written beside it")
-        state: ResumeState = torch.load(path, "cpu", weights_only=True)
+        try:
+            state: ResumeState = torch.load(path, "cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise CheckpointError(
+                f"resume checkpoint {path.name}: holds Python objects, which could run code; segloop never writes such"
+            ) from None
         if state.get("format") != FORMAT or state.get("fingerprint") != self.fingerprint:
             raise CheckpointError(f"resume checkpoint {path.name}: belongs to a training with other settings")
         return state
