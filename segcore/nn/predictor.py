@@ -41,6 +41,7 @@ class Predictor:
     spec: ViewSpec
     max_megapixels: float
     num_threads: int
+    one_by_one: bool
 
     def run(self, request: PredictRequest, progress: Progress) -> tuple[Quarantined, ...]:
         """Write the predictions of a request, in its order; return the images that cannot be decoded.
@@ -50,12 +51,9 @@ class Predictor:
         """
         quarantined: list[Quarantined] = []
         part = Path(request.out + ".part")
-        done = 0
         with ThreadPoolExecutor(1) as encoder, PredictionWriter(part) as writer:
             written: Future[None] | None = None
-            for group in self.groups(request.images):
-                progress(done, [image.image_id for image, _ in group])
-                done += len(group)
+            for group in self.announced(request.images, progress):
                 good = [(image, pixels) for image, pixels in group if not isinstance(pixels, Quarantined)]
                 quarantined += [found for _, found in group if isinstance(found, Quarantined)]
                 for prediction in self.predict(good):
@@ -66,6 +64,19 @@ class Predictor:
                 written.result()
         part.replace(request.out)
         return tuple(quarantined)
+
+    def announced(self, images: Sequence[PredictImage], progress: Progress) -> Iterator[list[Decoded]]:
+        """Yield groups of decoded images after telling progress; one by one, an image is told before it is opened."""
+        if self.one_by_one:
+            for done, image in enumerate(images):
+                progress(done, [image.image_id])
+                yield [self.decode(image)]
+            return
+        done = 0
+        for group in self.groups(images):
+            progress(done, [image.image_id for image, _ in group])
+            yield group
+            done += len(group)
 
     def groups(self, images: Sequence[PredictImage]) -> Iterator[list[Decoded]]:
         """Yield runs of consecutive images of one size, decoded ahead, a forward pass of the largest view each."""
@@ -142,7 +153,8 @@ def open_predictor(job: PredictJob) -> Predictor:
         device=device,
         batch_megapixels=job.batch_megapixels,
     )
-    return Predictor(network, spec, job.max_megapixels, job.num_threads or min(os.cpu_count() or 1, 4))
+    num_threads = job.num_threads or min(os.cpu_count() or 1, 4)
+    return Predictor(network, spec, job.max_megapixels, num_threads, job.one_by_one)
 
 
 def shape_of(pixels: Image | Quarantined) -> tuple[int, ...]:

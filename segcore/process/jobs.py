@@ -79,7 +79,8 @@ class PredictJob:
     checkpoint, config: absolute paths; config is any mmsegmentation config file (model_config.py of a training).
     label: sizes, flip, precision and resize path of the views; sharding fields are not looked at.
     batch_megapixels: most pixels of one forward pass, in millions; memory only, no influence on which views are run.
-    num_threads: decoding threads; None: as many as CPU cores, at most 4.
+    num_threads: decoding threads; None: as many as CPU cores, at most 4. one_by_one: name each image before it is even
+    opened, and do nothing else meanwhile: slow, but if the program dies it is known on which image.
     """
 
     checkpoint: str
@@ -90,6 +91,7 @@ class PredictJob:
     max_megapixels: float = 200.0
     batch_megapixels: float = 4.0
     num_threads: int | None = None
+    one_by_one: bool = False
 
 
 @dataclass(frozen=True)

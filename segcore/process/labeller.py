@@ -1,7 +1,7 @@
 """Long-lived labelling processes: the model is loaded once, images are asked for shard by shard.
 
-When the process dies, or says nothing for too long, the shard it worked on is asked for again, image by image; an
-image on which it dies `max_failures` times is quarantined and the others are kept.
+When the process dies, or says nothing for too long, another one is asked for the shard again. It takes the images one
+by one and so names the guilty one; an image on which it dies `max_failures` times is quarantined, the others are kept.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from segcore.process.watchdog import StalledError, StallWatch
 from segcore.records import Quarantined
 
 logger = logging.getLogger(__name__)
-
-ONE_BY_ONE = 1e-6  # megapixels of a batch: less than any image
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class Labeller:
         self.spec = spec
         self.turn = threading.Lock()
         self.child: SupervisedProcess | None = None
-        self.batch_megapixels = spec.job.batch_megapixels
-        self.deaths: Counter[str] = Counter()  # by image_id the process was working on
+        self.one_by_one = False  # from a death until the request is answered
+        self.deaths: Counter[str] = Counter()  # by image_id the process was working on, one by one
 
     def predict(
         self, images: Sequence[PredictImage], out: Path, on_progress: Callable[[int], None] | None = None
@@ -68,6 +66,7 @@ class Labeller:
                 quarantined = [self.given_up(image) for image in images if image not in left]
                 reply = self.ask(PredictRequest(tuple(left), str(out)), on_progress)
                 if reply is not None:
+                    self.hurry_again()
                     return quarantined + [Quarantined(item["image_id"], item["reason"]) for item in reply]
 
     def given_up(self, image: PredictImage) -> Quarantined:
@@ -105,17 +104,23 @@ class Labeller:
         return None
 
     def died(self, working: Sequence[str], failure: StepError) -> None:
-        """End the process and note which image it died on; the failure is raised when it named none.
+        """End the process and note which image it died on; the failure is raised when it can be none's fault.
 
-        After a death on a group of images the next process takes them one by one, so that the guilty one is named.
+        Only one that takes images one by one tells that: any other opens some while it works on others.
         """
         self.close()
-        if not working:
+        if self.one_by_one and not working:
             raise failure
-        if len(working) == 1:
+        if self.one_by_one:
             self.deaths[working[0]] += 1
-        self.batch_megapixels = ONE_BY_ONE
-        logger.warning("the labelling process died on %s; going on. %s", ", ".join(working[:3]), failure)
+        self.one_by_one = True
+        logger.warning("the labelling process died near %s; going on. %s", ", ".join(working[:3]) or "none", failure)
+
+    def hurry_again(self) -> None:
+        """Let the next request be answered in groups, ahead of which images are opened."""
+        if self.one_by_one:
+            self.close()
+        self.one_by_one = False
 
     def running(self) -> SupervisedProcess:
         """Return the process, started and ready."""
@@ -125,7 +130,7 @@ class Labeller:
         spec = self.spec
         job_path = spec.log_path.with_suffix(".job.json")
         job_path.parent.mkdir(parents=True, exist_ok=True)
-        write_predict_job(job_path, replace(spec.job, batch_megapixels=self.batch_megapixels))
+        write_predict_job(job_path, replace(spec.job, one_by_one=self.one_by_one))
         command = predict_command(job_path)
         child = SupervisedProcess(ProcessSpec(command, spec.log_path, spec.pass_fds, spec.grace_s, pipes=True)).start()
         self.child = child

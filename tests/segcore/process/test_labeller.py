@@ -17,7 +17,7 @@ from segcore.process import labeller
 from segcore.process.jobs import PredictImage, PredictJob
 from segcore.process.labeller import Labeller, LabellerSpec
 
-# sys.argv: job file, folder with files kill_<id> and hang_<id> that hold how often that still happens
+# sys.argv: job file, folder with files kill_<id>, hang_<id> and open_<id> (dies opening it) with how often they happen
 PREDICTOR = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -47,13 +47,15 @@ if due("hang_idle"):
 for line in sys.stdin:
     request = json.loads(line)
     ids = [image["image_id"] for image in request["images"]]
-    size = 1 if job["batch_megapixels"] < 0.001 else 2
+    size = 1 if job["one_by_one"] else 2
+    if not job["one_by_one"] and any(due(f"open_{image_id}") for image_id in ids):
+        os.kill(os.getpid(), signal.SIGKILL)
     for first in range(0, len(ids), size):
         say("progress", done=first, total=len(ids), working=ids[first : first + size])
         for image_id in ids[first : first + size]:
             if due(f"hang_{image_id}"):
                 hang()
-            if due(f"kill_{image_id}"):
+            if due(f"kill_{image_id}") or due(f"open_{image_id}"):
                 os.kill(os.getpid(), signal.SIGKILL)
     Path(request["out"]).write_text(json.dumps(ids))
     say("done", out=request["out"], num_images=len(ids), quarantined=[], wall_s=0.0)
@@ -116,7 +118,14 @@ def test_an_image_that_kills_every_time_is_named_and_quarantined_and_the_others_
     assert "label.log" in aside.reason
     assert json.loads((tmp_path / "out").read_text()) == list("abde")
     assert [item.image_id for item in process.predict(IMAGES[2:4], tmp_path / "again")] == ["c"]
-    assert num_started(faults) == 4  # one death on the group, two on the image, and the one that went on
+    assert num_started(faults) == 5  # one died on the group, two on the image, one answered, one answers in groups
+
+
+def test_an_image_that_kills_while_it_is_opened_ahead_of_others_costs_none_of_them(tmp_path, faults, make):
+    (faults / "open_d").write_text("100")
+    (aside,) = make(max_failures=1).predict(IMAGES, tmp_path / "out")
+    assert aside.image_id == "d"
+    assert json.loads((tmp_path / "out").read_text()) == list("abce")
 
 
 def test_two_killing_images_are_both_found(tmp_path, faults, make):
@@ -146,11 +155,12 @@ def test_a_process_that_hangs_while_it_starts_is_a_step_error_and_the_next_reque
     assert process.predict(IMAGES, tmp_path / "out") == []
 
 
-def test_a_process_that_does_not_come_to_reading_a_long_request_is_ended(tmp_path, faults, make):
-    (faults / "hang_idle").write_text("1")
+def test_processes_that_do_not_come_to_reading_a_long_request_are_ended(tmp_path, faults, make):
+    (faults / "hang_idle").write_text("100")
     many = tuple(PredictImage(f"{number}", "/images/" + "x" * 200) for number in range(1000))
     with pytest.raises(StepError, match=r"no sign of life.*label\.log"):
         make(stall_s=1).predict(many, tmp_path / "out")
+    assert num_started(faults) == 2
 
 
 def test_cancelling_ends_a_hanging_process(tmp_path, faults, make):
