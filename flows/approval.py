@@ -41,5 +41,5 @@ def ask(run: Run, history: Sequence[RoundRecord]) -> None:
     if runtime.deployment.id is None:
         raise approval_needed(run, history)
     form = Answer.with_initial_data(description=question(run, history))
-    answer = suspend_flow_run(wait_for_input=form, key=f"round {len(history)} {digest_of(history)[:16]}")
+    answer = suspend_flow_run(wait_for_input=form, key=f"round-{len(history)}-{digest_of(history)[:16]}")
     write_approval(run, history, answer.go_on, answer.note)
