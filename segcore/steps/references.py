@@ -64,17 +64,20 @@ def named_in(folder: str, names: set[str]) -> bool:
     return any(name == folder or name.startswith(folder + "/") for name in names)
 
 
-def with_upstream(folders: list[Path], manifests: Mapping[Path, Manifest], kept: frozenset[Path]) -> list[Path]:
+def with_upstream(folders: list[Path], manifests: Mapping[Path, Manifest], kept: frozenset[Path]) -> set[Path]:
     """Return folders and every step whose content hash is an input of one of them, and so on; kept as above."""
     by_hash: dict[str, list[Path]] = {}
     for folder, manifest in manifests.items():
         for sha256 in content_hashes(manifest):
             by_hash.setdefault(sha256, []).append(folder)
-    found = list(folders)
-    for folder in found:  # grows while it is walked
-        made_from = {text for text in strings_in(manifests[folder].inputs) if SHA256.fullmatch(text)}
-        sources = [by_hash[text] for text in sorted(made_from & by_hash.keys())]
-        found += [one for source in sources if not kept & set(source) for one in source if one not in found]
+    found, waiting = set(folders), list(folders)
+    while waiting:
+        inputs = manifests[waiting.pop()].inputs
+        made_from = {text for text in strings_in(inputs) if SHA256.fullmatch(text)}
+        for source in (by_hash[text] for text in made_from & by_hash.keys()):
+            new = set() if kept.intersection(source) else set(source) - found
+            found.update(new)
+            waiting.extend(new)
     return found
 
 

@@ -82,20 +82,25 @@ def test_a_killed_run_goes_on_after_gc_exactly_as_without_it(tmp_path, tiny_loop
     assert finish(config, tmp_path / "artifacts") == finish(config, tmp_path / "untouched")
 
 
+LATER = {"round_01/pseudo_labels", "round_01/student"}  # the stub learns the same from the same images
+FIRST = {"round_00/student", "round_01/labels"}
+
+
 @pytest.mark.parametrize(
-    ("override", "gone"),
+    ("override", "gone", "kept"),
     [
-        ("filter.share=0.5", {"pseudo_labels", "student"}),  # the stub learns the same: no new evaluation
-        ("train.round_iterations=9", {"student", "evaluation"}),
+        ("filter.share=0.5", LATER, FIRST | {"index", "round_00/evaluation"}),
+        ("train.round_iterations=9", {"round_01/student", "round_01/evaluation"}, FIRST | {"round_01/pseudo_labels"}),
+        ("roles.seed=5", {"index", "round_00/evaluation", "round_01/labels"}, {"round_00/student", "round_01/student"}),
     ],
 )
-def test_after_an_update_what_was_redone_is_removed_and_the_rest_reused(tmp_path, tiny_loop, override, gone):
+def test_after_an_update_what_was_redone_is_removed_and_the_rest_reused(tmp_path, tiny_loop, override, gone, kept):
     folder = tiny_loop()
     before = set(step_folders(folder))
     tiny_loop((override,), update=True)
     removed = collect(folder)
-    assert {f"round_01/{name}" for name in gone} <= places(removed)
-    assert not {"index", "round_00/student", "round_00/evaluation", "round_01/labels"} & places(removed)
+    assert gone <= places(removed)
+    assert not kept & places(removed)
     assert {folder / name for name in removed} <= before
     assert verify_run(folder).whole
     tiny_loop((override,))
