@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
+from prefect.utilities.importtools import import_object
 
 import flows
 from segcore.errors import ConfigError, StepError
@@ -102,6 +104,12 @@ def deployment_names(client: SyncPrefectClient) -> frozenset[str]:
         for deployment in client.read_deployments()
         if deployment.work_pool_name == POOL
     )
+
+
+def expected_deployments() -> frozenset[str]:
+    """Return flow/deployment of what prefect.yaml names."""
+    listed = yaml.safe_load((project_folder() / DEPLOYMENTS).read_text(encoding="utf-8"))["deployments"]
+    return frozenset(f"{import_object(item['entrypoint']).name}/{item['name']}" for item in listed)
 
 
 def deployment_lines(before: frozenset[str], now: frozenset[str]) -> tuple[str, ...]:

@@ -152,11 +152,16 @@ def verify_command(run: str, artifacts: Path) -> None:
 def doctor_command(artifacts: Path) -> None:
     """Look for what would keep a run from working: packages, devices, disk, Prefect, runs left behind.
 
-    Exit code 0 when there is no problem, else 1.
+    Prefect's flow runs that say Running though nobody holds their run's lock are marked as Crashed. Exit code 0 when
+    there is no problem, else 1.
     """
+    from flows.embedded import prepare_prefect
     from segcore.steps.doctor import examine
 
-    findings = examine(artifacts)
+    prepare_prefect()
+    from flows.prefect_doctor import examine_prefect
+
+    findings = [*examine(artifacts), *examine_prefect()]
     for finding in findings:
         colour = {"ok": "green", "note": "yellow", "problem": "red"}[finding.severity]
         click.echo(f"{click.style(f'{finding.severity:7}', fg=colour)}  {finding.message}")

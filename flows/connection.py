@@ -44,7 +44,7 @@ def connected() -> Iterator[tuple[str, ...]]:
     if not new:
         yield (f"settings: were there, in {profile_path()}",)
         return
-    update_current_profile(dict(new))
+    update_current_profile({**new})
     profile_path().chmod(0o600)
     with temporary_settings({ACCESSORS[name]: value for name, value in new.items()}):
         yield (f"settings: {', '.join(new)} written to {profile_path()}",)
@@ -109,11 +109,17 @@ def access_lines() -> tuple[str, ...]:
 
 def status_of(url: str, auth: str | None) -> int:
     """Return the HTTP status of a small request to a server, with or without auth string."""
+    try:
+        reply_of(url, auth)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200
+
+
+def reply_of(url: str, auth: str | None) -> bytes:
+    """Return a server's answer, its version as JSON, to a small request; urllib's errors when it refuses."""
     request = urllib.request.Request(f"{url}/admin/version")
     if auth is not None:
         request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
-    try:
-        with urllib.request.urlopen(request, timeout=PROBE_S) as reply:
-            return int(reply.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    with urllib.request.urlopen(request, timeout=PROBE_S) as reply:
+        return bytes(reply.read())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import platform
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -28,7 +25,6 @@ from segcore.store.lock import processes_with
 MIN_PYTHON = (3, 11)
 MIN_FREE_GB = 1.0
 IMPORT_TIMEOUT_S = 180
-SERVER_TIMEOUT_S = 3
 INSTALL = "install segloop again: pip install -c constraints.txt -e ."
 
 
@@ -51,7 +47,6 @@ def examine(artifacts: Path) -> list[Diagnosis]:
         *packages(),
         *model_libraries(),
         disk(artifacts),
-        *prefect_server(os.environ.get("PREFECT_API_URL")),
         *runs(artifacts),
     ]
 
@@ -130,32 +125,6 @@ def disk(artifacts: Path) -> Diagnosis:
             "make room, or let runtime.artifacts name another disk",
         )
     return Diagnosis("ok", f"{free:.1f} GB free for {artifacts}")
-
-
-def prefect_server(url: str | None) -> Iterator[Diagnosis]:
-    """Ask the server that PREFECT_API_URL names whether it is there; without one, runs bring their own."""
-    if not url:
-        yield Diagnosis("ok", "PREFECT_API_URL is not set: runs use a Prefect of their own")
-        return
-    unset = "start that server, or unset PREFECT_API_URL to run without one"
-    try:
-        request = urllib.request.Request(url.rstrip("/") + "/health", headers=authorization())
-        with urllib.request.urlopen(request, timeout=SERVER_TIMEOUT_S) as answer:
-            answer.read()
-    except urllib.error.HTTPError as error:
-        remedy = "set PREFECT_API_AUTH_STRING as on the server" if error.code in (401, 403) else unset
-        error.close()
-        yield Diagnosis("problem", f"the Prefect server at {url} answers with status {error.code}", remedy)
-    except (OSError, ValueError) as error:
-        yield Diagnosis("problem", f"the Prefect server at {url} does not answer ({error})", unset)
-    else:
-        yield Diagnosis("ok", f"the Prefect server at {url} answers")
-
-
-def authorization() -> dict[str, str]:
-    """Return the header that PREFECT_API_AUTH_STRING asks for."""
-    secret = os.environ.get("PREFECT_API_AUTH_STRING")
-    return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()} if secret else {}
 
 
 def runs(artifacts: Path) -> Iterator[Diagnosis]:

@@ -1,4 +1,4 @@
-"""The loop as its users run it: deployed, watched, retried, cancelled and resumed; real server, worker and trainings."""
+"""The loop as its users run it: deployed, watched, retried, cancelled, resumed; real server, worker, trainings."""
 
 from __future__ import annotations
 

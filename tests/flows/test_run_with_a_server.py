@@ -1,4 +1,4 @@
-"""`segloop run` beside a server but without worker: cancelled from afar, and killed so that its flow run is a zombie."""
+"""`segloop run` beside a server, without worker: cancelled from afar; killed, so that its flow run is a zombie."""
 
 from __future__ import annotations
 

@@ -1,6 +1,3 @@
-import http.server
-import json
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +9,6 @@ from segcore.steps.doctor import (
     library_findings,
     model_libraries,
     packages,
-    prefect_server,
     run_findings,
     runs,
     unmet,
@@ -75,42 +71,6 @@ def test_a_child_that_dies_is_a_problem_and_no_crash(monkeypatch, tmp_path):
     (found,) = model_libraries()
     assert found.severity == "problem"
     assert "exit code 132: Illegal instruction" in found.message
-
-
-@pytest.mark.parametrize(
-    ("answer", "severity", "remedy"), [(200, "ok", ""), (401, "problem", "AUTH_STRING"), (500, "problem", "start that")]
-)
-def test_the_prefect_server_is_asked_and_its_answer_judged(answer, severity, remedy):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(answer if self.path == "/api/health" else 404)
-            self.end_headers()
-            self.wfile.write(json.dumps(True).encode())
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        (found,) = prefect_server(f"http://127.0.0.1:{server.server_port}/api")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert found.severity == severity
-    assert remedy in found.remedy
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "nonsense"])
-def test_a_server_that_does_not_answer_is_a_problem(url):
-    (found,) = prefect_server(url)
-    assert found.severity == "problem"
-
-
-def test_no_server_is_fine():
-    assert [item.severity for item in prefect_server(None)] == ["ok"]
 
 
 @pytest.mark.parametrize(
