@@ -44,7 +44,7 @@ def connected() -> Iterator[tuple[str, ...]]:
     if not new:
         yield (f"settings: were there, in {profile_path()}",)
         return
-    update_current_profile({**new})
+    update_current_profile({name: new[name] for name in new})
     profile_path().chmod(0o600)
     with temporary_settings({ACCESSORS[name]: value for name, value in new.items()}):
         yield (f"settings: {', '.join(new)} written to {profile_path()}",)
