@@ -13,6 +13,7 @@ from segcore.steps.outputs import RunSummary
 from segcore.steps.run import open_run
 from tasks import steps
 from tasks.cancel import stops_when_cancelled
+from tasks.cards import window
 from tasks.labelling import labelling
 
 
@@ -36,7 +37,7 @@ def pseudo_label_loop(
         update: Allow a changed config or changed data to redo what depends on it.
         overrides: Single fields to change, for example "train.iterations=300".
     """
-    with open_run(config, run_id, update, overrides or (), api_roots()) as run, labelling():
+    with window(), open_run(config, run_id, update, overrides or (), api_roots()) as run, labelling():
         index = steps.index_images.submit(run).result()
         history: list[RoundRecord] = [pseudo_label_round(run, index, 0, ())]
         while may_go_on(run, history):

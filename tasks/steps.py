@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from segcore.records import RoundRecord
 from segcore.steps import decide, evaluate, index, label, outputs, pseudo_labels, train
 from segcore.steps.run import Run
+from tasks import cards
 from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, worth_retrying
 
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -30,7 +31,9 @@ def import_teacher(spec: train.TrainSpec) -> Any:
 @task(name="train-student", task_run_name="train {spec.place}", **OPTIONS)
 def train_student(spec: train.TrainSpec) -> Any:
     """Train one student, resuming where an earlier attempt stopped."""
-    return shown(train.train(spec))
+    student = train.train(spec)
+    cards.trained(spec, student)
+    return shown(student)
 
 
 @task(
@@ -55,7 +58,9 @@ def calibrate(spec: pseudo_labels.FilterSpec) -> Any:
 @task(name="filter-labels", task_run_name="filter pseudo-labels", **OPTIONS)
 def filter_labels(spec: pseudo_labels.FilterSpec, calibration: pseudo_labels.Calibration) -> Any:
     """Keep what is reliable; below threshold becomes ignore."""
-    return shown(pseudo_labels.filter_labels(spec, calibration))
+    labels = pseudo_labels.filter_labels(spec, calibration)
+    cards.filtered(spec, labels)
+    return shown(labels)
 
 
 @task(name="evaluate-student", task_run_name="score on {spec.role} images", **OPTIONS)
@@ -67,10 +72,14 @@ def evaluate_student(spec: evaluate.EvaluateSpec) -> Any:
 @task(name="decide", task_run_name="gate", **OPTIONS)
 def decide_round(spec: decide.DecideSpec) -> RoundRecord:
     """Compare the student with the best so far."""
-    return decide.decide(spec)
+    record = decide.decide(spec)
+    cards.decided(spec, record)
+    return record
 
 
 @task(name="publish-outputs", task_run_name="publish outputs", **OPTIONS)
 def publish_outputs(spec: outputs.OutputSpec) -> Any:
     """Leave model, pseudo-annotations, submission and report under stable names."""
-    return outputs.publish_outputs(spec)
+    summary = outputs.publish_outputs(spec)
+    cards.published(spec, summary)
+    return summary

@@ -96,19 +96,20 @@ def data_uri(picture: Image, suffix: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.tobytes()).decode('ascii')}"
 
 
-def shrink(picture: Image, interpolation: int) -> Image:
-    """Return an (H, W[, 3]) uint8 picture with its longer side at most MAX_SIDE_PX."""
-    resized = cv2.resize(picture, small_size(picture.shape), interpolation=interpolation)
+def shrink(picture: Image, interpolation: int, max_side_px: int = MAX_SIDE_PX) -> Image:
+    """Return an (H, W[, 3]) uint8 picture with its longer side at most max_side_px."""
+    resized = cv2.resize(picture, small_size(picture.shape, max_side_px), interpolation=interpolation)
     return np.asarray(resized, dtype=np.uint8)
 
 
-def shrink_real(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an (H, W) float32 map with its longer side at most MAX_SIDE_PX, averaged."""
-    resized = cv2.resize(values.astype(np.float32), small_size(values.shape), interpolation=cv2.INTER_AREA)
+def shrink_real(values: NDArray[np.float32], max_side_px: int = MAX_SIDE_PX) -> NDArray[np.float32]:
+    """Return an (H, W) float32 map with its longer side at most max_side_px, averaged."""
+    size = small_size(values.shape, max_side_px)
+    resized = cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.float32)
 
 
-def small_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return (width, height) with the longer side at most MAX_SIDE_PX, never enlarged."""
-    factor = min(1.0, MAX_SIDE_PX / max(shape[:2]))
+def small_size(shape: tuple[int, ...], max_side_px: int) -> tuple[int, int]:
+    """Return (width, height) with the longer side at most max_side_px, never enlarged."""
+    factor = min(1.0, max_side_px / max(shape[:2]))
     return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))

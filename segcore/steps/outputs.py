@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segcore.data.label_maps import LabelMaps
+from segcore.outputs import report_text
 from segcore.outputs.index_png import export_index_pngs
 from segcore.outputs.report import render_report
+from segcore.outputs.report_data import ReportData
 from segcore.outputs.submission import SubmissionSpec, validate_submission, write_submission
 from segcore.records import ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
@@ -51,7 +53,10 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run ends with. outputs: absolute folder. miou, first_miou: gate mIoU of the winner and of round 0."""
+    """What a run ends with. outputs: absolute folder. miou, first_miou: gate mIoU of the winner and of round 0.
+
+    headline: the result in one sentence. caveats: what it does not say.
+    """
 
     run_id: str
     outputs: str
@@ -60,6 +65,8 @@ class RunSummary:
     miou: float
     first_miou: float
     stop_reason: str
+    headline: str
+    caveats: tuple[str, ...]
 
 
 def publish_outputs(spec: OutputSpec) -> RunSummary:
@@ -67,7 +74,8 @@ def publish_outputs(spec: OutputSpec) -> RunSummary:
     run, best, folder = spec.run, winner(spec.history), spec.run.layout.outputs_dir
     _, stop_reason = goes_on(run, spec.history)
     with written("outputs"):
-        place_all(spec, folder, stop_reason)
+        report = report_of(spec, stop_reason)
+        place_all(spec, folder, report)
     summary = RunSummary(
         run_id=run.run_id,
         outputs=str(folder),
@@ -76,6 +84,8 @@ def publish_outputs(spec: OutputSpec) -> RunSummary:
         miou=best.score.miou.point,
         first_miou=spec.history[0].score.miou.point,
         stop_reason=stop_reason,
+        headline=report_text.headline(report),
+        caveats=tuple(report_text.caveats(report)),
     )
     append_event(run.path, "outputs", winner=best.round_index, miou=summary.miou, reason=stop_reason)
     logger.info("stopped: %s", stop_reason)
@@ -83,7 +93,7 @@ def publish_outputs(spec: OutputSpec) -> RunSummary:
     return summary
 
 
-def place_all(spec: OutputSpec, folder: Path, stop_reason: str) -> None:
+def place_all(spec: OutputSpec, folder: Path, report: ReportData) -> None:
     """Put every file into the folder of outputs, durably."""
     run, best = spec.run, winner(spec.history)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +104,7 @@ def place_all(spec: OutputSpec, folder: Path, stop_reason: str) -> None:
     replace_file(folder / CLASSES, class_document(class_map_of(run, spec.index)).encode("ascii"))
     if run.config.data.test is not None and run.config.outputs.submission_size is not None:
         place_submission(spec, submission_images(run, spec.index), run.config.outputs.submission_size)
-    place_report(spec, stop_reason)
+    place_report(run, report)
     sync_folder(folder)
 
 
@@ -143,19 +153,23 @@ def place_submission(spec: OutputSpec, test: tuple[ImageRecord, ...], size: tupl
     new.replace(target)
 
 
-def place_report(spec: OutputSpec, stop_reason: str) -> None:
-    """Write report.html."""
+def report_of(spec: OutputSpec, stop_reason: str) -> ReportData:
+    """Return everything the report shows."""
     run = spec.run
     scores: list[Score | None] = [
         None if evaluation is None else score_of(run, spec.index, evaluation)
         for evaluation in (spec.report, spec.control)
     ]
     pseudo = spec.labels.pseudo_labels
-    data = report_data(
+    return report_data(
         ReportSpec(run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1])
     )
+
+
+def place_report(run: Run, report: ReportData) -> None:
+    """Write report.html."""
     target = run.layout.outputs_dir / "report.html"
     new = target.with_name(".report.html.new")
-    render_report(data, new)
+    render_report(report, new)
     sync_file(new)
     new.replace(target)

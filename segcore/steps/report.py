@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import platform
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from segcore.data.images import read_image
 from segcore.data.label_maps import LabelMaps
 from segcore.outputs.report_data import Overlay, PseudoLabelReport, ReportData, RoundReport
+from segcore.pseudo.build import LABEL_MAPS
 from segcore.pseudo.confidence import dequantise
 from segcore.pseudo.histograms import CalibHistogram, read_calib_histogram
 from segcore.pseudo.predictions import Prediction, read_predictions
@@ -181,18 +185,25 @@ def pool_overlays(spec: ReportSpec) -> list[Overlay]:
     """Return some pool images with the winner's pseudo-label; ignored pixels are left blank."""
     if spec.pseudo_labels is None:
         return []
-    run = spec.run
-    maps = LabelMaps(run.path / spec.pseudo_labels.output.path / "label_maps.arrow")
-    images = {image.image_id: image for image in images_of(run, spec.index)}
-    chosen = spread(maps.ids(), NUM_OVERLAYS)
-    overlays = []
-    for shard in spec.shards:
-        for prediction in read_predictions(run.path / shard.output.path / PREDICTIONS, chosen):
-            kept = Prediction(prediction.image_id, maps[prediction.image_id], prediction.confidence, None)
-            image = images[prediction.image_id]
-            overlays.append(overlay(run, image, kept, None, f"pseudo-label: {prediction.image_id}"))
-    maps.close()
-    return overlays
+    with closing(LabelMaps(spec.run.path / spec.pseudo_labels.output.path / LABEL_MAPS)) as maps:
+        chosen = {image_id: maps[image_id] for image_id in spread(maps.ids(), NUM_OVERLAYS)}
+    overlays = label_overlays(spec.run, spec.index, spec.shards, chosen)
+    return [replace(item, title=f"pseudo-label: {item.title}") for item in overlays]
+
+
+def label_overlays(
+    run: Run, index: Index, shards: tuple[LabelledShard, ...], label_maps: Mapping[str, NDArray[np.uint8]]
+) -> list[Overlay]:
+    """Return images with the label maps given by image_id, and the confidence that the shards' predictions hold."""
+    images = {image.image_id: image for image in images_of(run, index)}
+    found = (
+        prediction
+        for shard in shards
+        for prediction in read_predictions(run.path / shard.output.path / PREDICTIONS, label_maps)
+    )
+    return [
+        overlay(run, images[p.image_id], replace(p, label_map=label_maps[p.image_id]), None, p.image_id) for p in found
+    ]
 
 
 def overlay(run: Run, image: ImageRecord, prediction: Prediction, truth: Any, title: str) -> Overlay:
