@@ -81,14 +81,14 @@ class Measurement:
                 break
             append(self.kills_path, {"run_id": run_id, **asdict(kill)})
             click.echo(said(number, run_id, kill))
-        self.finish(run_id)
+        hung = self.finish(run_id)
         before, after = (self.folder / "artifacts" / name for name in (UNDISTURBED, run_id))
-        append(self.runs_path, {"run_id": run_id, **compare(before, after), **units_of(after)})
+        append(self.runs_path, {"run_id": run_id, "hung": hung, **compare(before, after), **units_of(after)})
         click.echo(f"{run_id}: ended; {read(self.runs_path)[-1]}")
 
-    def finish(self, run_id: str) -> None:
-        """Run to the end."""
-        self.attempt(run_id).to_the_end()
+    def finish(self, run_id: str) -> bool:
+        """Run to the end; return whether its process hung when all was done."""
+        return self.attempt(run_id).to_the_end()
 
     def attempt(self, run_id: str) -> Attempt:
         """Return what starts a run. Every fourth killed attempt brings its own Prefect server."""
@@ -139,6 +139,8 @@ def markdown(result: dict[str, Any], stamp: str) -> str:
         "Seconds until every process of a killed run was gone: at most "
         f"{max((kill['gone_after_s'] for kill in kills), default=0):.1f}; "
         f"left behind for good: {sum(kill['left'] != 'nothing left' for kill in kills)}.",
+        "Processes that had to be killed because they did not end after all their work was done: "
+        f"{sum(run['hung'] for run in runs)}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -24,6 +24,7 @@ from segcore.store.events import read_events
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STARTUP_S = 8.0  # imports, the flow run, the lock
 PATIENCE_S = 90.0  # for all processes of a killed run to be gone: more than any grace time here
+EXIT_S = 60.0  # for a process to end after all its work is done
 MARK = "SEGLOOP_CHAOS"  # variable by which a run's processes are known
 
 
@@ -75,10 +76,29 @@ class Attempt:
         with self.log_path.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
-    def to_the_end(self) -> None:
-        """Run undisturbed; ClickException with the end of the log when that fails."""
-        if (code := self.start().wait()) != 0:
+    def to_the_end(self) -> bool:
+        """Run undisturbed; return whether the process had to be killed when all was done, because it did not end.
+
+        ClickException with the end of the log when the run fails.
+        """
+        num_before = num_finished(self.run_dir)
+        process = self.start()
+        while process.poll() is None and num_finished(self.run_dir) == num_before:
+            time.sleep(0.5)
+        try:
+            code = process.wait(EXIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return True
+        if code != 0:
             raise click.ClickException(f"{self.run_id} ended with {code}: {self.log_path.read_text()[-2000:]}")
+        return False
+
+
+def num_finished(run_dir: Path) -> int:
+    """Return how often a run came to its end."""
+    return sum(event["event"] == "finished" for event in read_events(run_dir))
 
 
 def attempt(start: Attempt, seeds: tuple[int, int], undisturbed: Path) -> Kill | None:
