@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from datetime import UTC, datetime
@@ -78,7 +79,7 @@ def cancel_command(run: str, artifacts: Path) -> None:
 @click.argument("run")
 @click.option("--place", metavar="PLACE", help="Only logs of this step, or of all below, e.g. round_01/student.")
 @click.option("--list", "listing", is_flag=True, help="List the logs, the newest last, instead of showing one.")
-@click.option("--follow", is_flag=True, help="Go on showing what is added while somebody works on the run.")
+@click.option("--follow", is_flag=True, help="Show what is added for as long as somebody works on the run.")
 @click.option("-n", "num_lines", type=click.IntRange(min=1), default=40, show_default=True, help="Lines of the end.")
 @ARTIFACTS
 def logs_command(run: str, place: str | None, listing: bool, follow: bool, num_lines: int, artifacts: Path) -> None:
@@ -93,8 +94,9 @@ def logs_command(run: str, place: str | None, listing: bool, follow: bool, num_l
             click.echo(f"{changed:%Y-%m-%d %H:%M:%S}  {log.num_bytes / 1e3:9.1f} kB  {log.place}")
         return
     if follow:
-        for line in followed(folder, place, num_lines):
-            click.echo(line)
+        with contextlib.suppress(KeyboardInterrupt):
+            for line in followed(folder, place, num_lines):
+                click.echo(line)
         return
     path = newest_log(folder, place).path
     click.echo("\n".join([header(path), *last_lines(path, num_lines)]))

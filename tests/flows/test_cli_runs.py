@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -60,13 +61,14 @@ def test_a_watched_run_is_shown_anew_until_nobody_works_on_it(artifacts, monkeyp
     assert call(status_command, "--watch", "--artifacts", artifacts).output.count("demo") == 1
 
 
-def test_leaving_the_watch_by_ctrl_c_is_no_error(artifacts, monkeypatch):
+@pytest.mark.parametrize(("command", "option"), [(status_command, "--watch"), (logs_command, "--follow")])
+def test_leaving_by_ctrl_c_is_no_error(artifacts, monkeypatch, command, option):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_runs.time, "sleep", interrupt)
+    monkeypatch.setattr(time, "sleep", interrupt)
     with lock_run(artifacts / "demo"):
-        assert call(status_command, "demo", "--watch", "--artifacts", artifacts).exit_code == 0
+        assert call(command, "demo", option, "--artifacts", artifacts).exit_code == 0
 
 
 def test_cancel_waits_for_the_run_and_says_how_to_go_on(artifacts):
