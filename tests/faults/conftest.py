@@ -90,18 +90,11 @@ def finished_copy(finished: Path, stub_programs: None) -> Iterator[str]:
     shutil.rmtree(finished / "artifacts" / name)
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Any], what: str, timeout_s: float = SOON_S) -> Any:
     """Return what condition returns once that is true; fail when it takes too long."""
-    end = time.monotonic() + SOON_S
+    end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if found := condition():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"not within {SOON_S:g} s: {what}")
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process exists and is no zombie."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    return False
+    raise AssertionError(f"not within {timeout_s:g} s: {what}")
