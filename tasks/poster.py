@@ -74,12 +74,12 @@ class Poster:
         self.closed = False
         self.num_failed = 0
         self.artifact_ids: dict[Place, UUID] = {}
-        self.thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         context = contextvars.copy_context()  # it holds the settings of the flow run
-        self.thread = threading.Thread(target=context.run, args=(self.work,), name="cards", daemon=True)
-        self.thread.start()
+        # no daemon: one that is inside a C++ or Rust library when the interpreter ends aborts the process. It ends at
+        # the latest a request's time-out after the block.
+        threading.Thread(target=context.run, args=(self.work,), name="cards").start()
         return self
 
     def __exit__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segcore.cards.markdown import count, plain, table
+from segcore.cards.markdown import count, table
 from segcore.outputs.report_text import duration
 from segcore.progress import LabelProgress, TrainProgress
 
@@ -24,9 +24,7 @@ def label_progress(progress: LabelProgress) -> str:
     if not done and progress.eta_s is not None:
         parts.append(f"ETA {duration(progress.eta_s)}")
     shards = f"{progress.num_shards_done} of {progress.num_shards} shards done, {progress.num_shards_reused} reused"
-    return (
-        f"{plain(progress.place)}: {', '.join(parts)}\n\n`{bar(progress.num_done, progress.num_images)}`\n\n{shards}.\n"
-    )
+    return f"{progress.place}: {', '.join(parts)}\n\n`{bar(progress.num_done, progress.num_images)}`\n\n{shards}.\n"
 
 
 def train_progress(lines: Sequence[TrainProgress]) -> str:
@@ -36,7 +34,7 @@ def train_progress(lines: Sequence[TrainProgress]) -> str:
     rows = [(count(line.iteration), f"{line.loss:.4f}", f"{line.lr:.1e}") for line in lines[-LAST_LINES:]]
     losses = [line.loss for line in lines]
     return (
-        f"{plain(now.place)}: **iteration {count(now.iteration)} of {count(now.num_iterations)}** "
+        f"{now.place}: **iteration {count(now.iteration)} of {count(now.num_iterations)}** "
         f"({whole_percent(now.iteration, now.num_iterations)}), loss {now.loss:.4f}{left}\n\n"
         f"`{bar(now.iteration, now.num_iterations)}`\n\n"
         f"Loss {losses[0]:.4f} `{sparkline(losses)}` {losses[-1]:.4f}\n\n"
@@ -46,7 +44,7 @@ def train_progress(lines: Sequence[TrainProgress]) -> str:
 
 def train_reused(place: str) -> str:
     """Return the card of a student that was trained before."""
-    return f"{plain(place)}: **reused**. It was trained before with the same inputs.\n"
+    return f"{place}: **reused**. It was trained before with the same inputs.\n"
 
 
 def whole_percent(part: int, whole: int) -> str:
