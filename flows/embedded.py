@@ -15,6 +15,7 @@ from pathlib import Path
 from flows.server import answers, free_port, local_api, running_server
 from segcore.errors import CancelledError
 
+SEND_S = 10.0
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -62,7 +63,21 @@ def temporary_server(log_path: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            send_what_waits()
             set_variables(before)
+
+
+def send_what_waits() -> None:
+    """Let Prefect's log and event threads end while their server answers.
+
+    A line that is left would be sent to the dead server again and again, by Prefect's client for half an hour, and
+    this process could not end before.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=SEND_S)
 
 
 def set_variables(values: Mapping[str, str | None]) -> None:
