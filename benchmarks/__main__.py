@@ -6,6 +6,7 @@ import click
 
 from benchmarks.chaos import chaos
 from benchmarks.garbage6 import garbage6
+from benchmarks.orchestration import orchestration
 
 
 @click.group()
@@ -15,6 +16,7 @@ def main() -> None:
 
 main.add_command(chaos)
 main.add_command(garbage6)
+main.add_command(orchestration)
 
 if __name__ == "__main__":
     main()
