@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MARKS = str.maketrans({mark: f"&#{ord(mark)};" for mark in "&<>|`*_[]~\\#"})
+# Prefect's pages do not decode entities such as &#124;
+MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|~#!&"})
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -13,20 +14,18 @@ def plain(text: str) -> str:
     return " ".join(text.split()).translate(MARKS)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, first column left, others right. Cells are Markdown: names go through plain() first."""
-    aligned = [":---", *["---:"] * (len(header) - 1)]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
+    """Return a Markdown table. Cells are Markdown: names go through plain() first.
+
+    numbers: all columns but the first hold numbers, which stand to the right.
+    """
+    aligned = [":---", *["---:" if numbers else ":---"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, aligned, *rows))
 
 
 def image(uri: str) -> str:
     """Return a picture given as data URI."""
     return f"![]({uri})"
-
-
-def code(text: str) -> str:
-    """Return text on one line as code, e.g. a path."""
-    return f"<code>{plain(text)}</code>"
 
 
 def count(number: int) -> str:

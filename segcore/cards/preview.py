@@ -27,6 +27,7 @@ NUM_CANDIDATES = 40  # label maps that are looked at, of however many
 MAX_PICTURE_CHARS = 50_000
 MAX_CARD_CHARS = 250_000
 
+KEY = "Striped: ignored. Confidence: dark is low, yellow is high."
 HEADER = ("image", "photo", "pseudo-label", "confidence")
 
 
@@ -64,7 +65,7 @@ def preview_card(overlays: Sequence[Overlay], classes: ClassMap) -> str:
         row = picture_cells(item, classes)
         if len(text) + sum(len(cell) for cells in (*rows, row) for cell in cells) <= MAX_CARD_CHARS:
             rows.append(row)
-    return f"{table(HEADER, rows)}\n\n{text}\n"
+    return f"{table(HEADER, rows, numbers=False)}\n\n{text}\n"
 
 
 def picture_cells(item: Overlay, classes: ClassMap) -> tuple[str, ...]:
@@ -87,8 +88,8 @@ def thumbnail(picture: NDArray[np.uint8]) -> str:
 def legend(overlays: Sequence[Overlay], classes: ClassMap) -> str:
     """Return the classes that are in the pictures, each with its colour."""
     shown = sorted({int(class_id) for item in overlays for class_id in np.unique(item.label_map)} - {IGNORE_INDEX})
-    entries = [f"{image(swatch(classes.palette[class_id]))} {plain(classes.names[class_id])}" for class_id in shown]
-    return f"{' &nbsp; '.join([*entries, 'striped: ignored'])}\n\nConfidence: dark is low, yellow is high."
+    rows = [(image(swatch(classes.palette[class_id])), plain(classes.names[class_id])) for class_id in shown]
+    return f"{table(('colour', 'class'), rows, numbers=False)}\n\n{KEY}"
 
 
 def swatch(colour: tuple[int, int, int]) -> str:

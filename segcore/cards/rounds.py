@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from segcore.cards.markdown import count, plain, table
 from segcore.outputs.report_data import RoundReport
 from segcore.outputs.report_text import iou, percent, signed
-from segcore.records import Interval
 
-HEADER = ("round", "gate mIoU", "95 % interval", "against the best before", "outcome", "pseudo-labelled", "coverage")
+HEADER = ("round", "gate mIoU (95 %)", "gain over the best before", "outcome", "labelled", "coverage")
 
 
 def round_metrics(rounds: Sequence[RoundReport], class_names: Sequence[str]) -> str:
@@ -22,33 +21,21 @@ def round_metrics(rounds: Sequence[RoundReport], class_names: Sequence[str]) -> 
 
 
 def rounds_table(rounds: Sequence[RoundReport]) -> str:
-    """Return one row a round."""
-    return table(HEADER, [round_row(item, best_before(rounds[:number])) for number, item in enumerate(rounds)])
+    """Return one row a round. labelled: images with pseudo-labels; coverage: share of their pixels that is kept."""
+    return table(HEADER, [round_row(item) for item in rounds])
 
 
-def round_row(item: RoundReport, best: RoundReport | None) -> tuple[str, ...]:
-    """Return a round's cells. best: of the rounds before."""
+def round_row(item: RoundReport) -> tuple[str, ...]:
+    """Return a round's cells."""
     delta, pseudo = item.decision.delta, item.pseudo
-    against = "–" if delta is None or best is None else f"{change(delta)} over round {best.round_index}"
     return (
         str(item.round_index),
-        iou(item.miou.point),
-        f"{iou(item.miou.low)} … {iou(item.miou.high)}",
-        against,
+        f"{iou(item.miou.point)} ({iou(item.miou.low)} … {iou(item.miou.high)})",
+        "–" if delta is None else f"{signed(delta.point)} ({signed(delta.low)} … {signed(delta.high)})",
         item.decision.outcome,
         "–" if pseudo is None else count(pseudo.num_images),
         "–" if pseudo is None else percent(1 - pseudo.ignored_share),
     )
-
-
-def best_before(rounds: Sequence[RoundReport]) -> RoundReport | None:
-    """Return the round with the best point score, the earliest of equals; None of none."""
-    return max(rounds, key=lambda item: (item.miou.point, -item.round_index), default=None)
-
-
-def change(delta: Interval) -> str:
-    """Return a gain with its interval."""
-    return f"{signed(delta.point)} ({signed(delta.low)} … {signed(delta.high)})"
 
 
 def class_table(rounds: Sequence[RoundReport], class_names: Sequence[str]) -> str:

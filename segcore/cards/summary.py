@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from segcore.cards.markdown import code, plain, table
+from segcore.cards.markdown import plain, table
 from segcore.cards.rounds import rounds_table
 from segcore.outputs.report_data import RoundReport
 from segcore.steps.outputs import RunSummary
@@ -37,8 +37,8 @@ def run_summary(summary: RunSummary, rounds: Sequence[RoundReport]) -> str:
 
 def file_table(folder: Path) -> str:
     """Return the outputs that are there, with their paths."""
-    rows = [(plain(what), code(str(folder / name))) for name, what in FILES.items() if (folder / name).exists()]
-    return table(("what", "where"), rows)
+    rows = [(plain(what), plain(str(folder / name))) for name, what in FILES.items() if (folder / name).exists()]
+    return table(("what", "where"), rows, numbers=False)
 
 
 def commands(summary: RunSummary) -> str:

@@ -10,7 +10,7 @@ def test_a_card_tells_outcome_reasons_and_what_follows(record_of):
     assert gate_decision(history, GOES_ON) == (
         "## Round 1: improved\n\n"
         "Gate mIoU **0.572** (95 % interval 0.522 … 0.622) on 42 images.\n\n"
-        "### Why\n\n- reason of round 1\n- bottle&#124;can +0.1\n\n"
+        "### Why\n\n- reason of round 1\n- bottle\\|can +0.1\n\n"
         "### What follows\n\n"
         "- This round's student becomes the next teacher.\n"
         "- Another round follows: round 1 is the best so far.\n"
