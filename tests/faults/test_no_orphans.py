@@ -32,19 +32,6 @@ with prefect_server(Path(sys.argv[1])):
     time.sleep(600)
 """
 
-LATE_LOG = """
-import sys
-from pathlib import Path
-from flows.embedded import prefect_server
-with prefect_server(Path(sys.argv[1])):
-    from prefect import flow
-    from prefect.logging.handlers import APILogWorker
-    from prefect.types._datetime import now
-    flow(lambda: 1, name="any")()
-    APILogWorker.instance().send({"name": "late", "level": 20, "message": "x", "timestamp": str(now()), "__size__": 99})
-Path(sys.argv[1]).with_name("left").touch()
-"""
-
 
 def start(command: tuple[str, ...], folder: Path, mark: str) -> subprocess.Popen[bytes]:
     """Start a program with a Prefect home of its own and its processes marked."""
@@ -82,17 +69,6 @@ def test_the_embedded_prefect_server_ends_with_its_owner(tmp_path: Path, how: si
         owner.send_signal(how)
         owner.wait(GRACE_S)
         until(lambda: not marked(mark), "the end of the server", GRACE_S)
-    finally:
-        end_all(mark)
-
-
-@pytest.mark.server
-def test_a_line_logged_at_the_last_moment_does_not_keep_a_process_whose_server_is_gone(tmp_path: Path) -> None:
-    mark = f"late-{os.getpid()}"
-    owner = start(("-c", LATE_LOG, str(tmp_path / "server.log")), tmp_path, mark)
-    try:
-        until((tmp_path / "left").exists, "the end of the block", STARTUP_S)
-        assert owner.wait(20) == 0, (tmp_path / "log").read_text()[-2000:]
     finally:
         end_all(mark)
 
