@@ -65,6 +65,7 @@ def stop_while_it_writes(pid: int, part: Path) -> None:
     assert part.exists(), "the checkpoint was finished before the trainer could be stopped"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_trainer_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before_and_ends_in_equal_weights(
     tmp_path: Path, write_tiny: Callable[[Path, str], Path]
