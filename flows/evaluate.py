@@ -12,6 +12,7 @@ from segcore.steps.honest_set import Provenance
 from segcore.steps.model_files import ModelRequest, ViewRequest
 from tasks import use
 from tasks.cancel import stops_when_cancelled
+from tasks.cards import window
 
 
 @flow(name="evaluate", flow_run_name="evaluate on {annotations}")
@@ -59,5 +60,6 @@ def evaluate(
         Provenance(tuple(trained_on), foreign_unseen),
         ViewRequest(None if views is None else tuple(views), flip, device), min_images, unannotated, json_path,
     )  # fmt: skip
-    score: SetScore = use.evaluate.submit(spec).result()
-    return score
+    with window():
+        score: SetScore = use.evaluate.submit(spec).result()
+        return score

@@ -11,6 +11,7 @@ from segcore.steps.model_files import ModelRequest, ViewRequest
 from segcore.steps.predict_folder import PredictSpec, PredictSummary
 from tasks import use
 from tasks.cancel import stops_when_cancelled
+from tasks.cards import window
 
 
 @flow(name="predict", flow_run_name="predict {images}")
@@ -48,5 +49,6 @@ def predict(
     model = ModelRequest(run, checkpoint, config, classes)
     view_request = ViewRequest(None if views is None else tuple(views), flip, device)
     spec = PredictSpec(model, images, out, format, view_request, size)
-    summary: PredictSummary = use.predict.submit(spec).result()
-    return summary
+    with window():
+        summary: PredictSummary = use.predict.submit(spec).result()
+        return summary

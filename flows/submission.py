@@ -8,6 +8,7 @@ from flows.home import refuse_outside_roots
 from segcore.steps.submission import MakeSubmissionSpec, SubmissionSummary
 from tasks import use
 from tasks.cancel import stops_when_cancelled
+from tasks.cards import window
 
 
 @flow(name="make-submission", flow_run_name="submission of {run}")
@@ -22,5 +23,6 @@ def make_submission(run: str, out: str, size: tuple[int, int] | None = None) -> 
             are labelled again, since class ids are never interpolated.
     """
     refuse_outside_roots(run=run, out=out)
-    summary: SubmissionSummary = use.submit.submit(MakeSubmissionSpec(run, out, size)).result()
-    return summary
+    with window():
+        summary: SubmissionSummary = use.submit.submit(MakeSubmissionSpec(run, out, size)).result()
+        return summary

@@ -26,6 +26,7 @@ from segcore.steps.run import cancel_checks
 logger = logging.getLogger(__name__)
 
 POLL_S = 5.0
+LEAVE_S = 10.0
 STOP_STATES = (StateType.CANCELLING, StateType.CANCELLED)
 
 Arguments = ParamSpec("Arguments")
@@ -72,6 +73,7 @@ def watch_for_cancel(poll_s: float = POLL_S) -> Iterator[None]:
     finally:
         cancel_checks.remove(cancelled.is_set)
         left.set()
+        watching.join(LEAVE_S)  # a request that is under way when Python ends would abort the process
 
 
 def watch(flow_run_id: UUID, cancelled: threading.Event, left: threading.Event, poll_s: float) -> None:

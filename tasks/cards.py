@@ -25,7 +25,7 @@ from segcore.steps.outputs import OutputSpec, RunSummary
 from segcore.steps.pseudo_labels import FilterSpec
 from segcore.steps.report import round_report
 from segcore.steps.train import PseudoLabels, Student, TrainSpec
-from tasks.lab_book import open_lab_book
+from tasks.lab_book import lab_book
 from tasks.poster import Card, Place, Poster
 
 MAX_LINES = 2000  # of a training that are kept for its card
@@ -39,9 +39,8 @@ def window() -> Iterator[None]:
     if runtime.flow_run.id is None:
         yield
         return
-    open_lab_book()
     show_progress = ProgressCards().show
-    with Poster() as poster:
+    with lab_book(), Poster() as poster:
         posters.append(poster)
         listeners.append(show_progress)
         try:

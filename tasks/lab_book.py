@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
+from collections.abc import Iterator
+from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
@@ -23,7 +27,40 @@ def api_handler() -> APILogHandler:
     return handler
 
 
+class WholeRunHandler(APILogHandler):
+    """Sends what subflows log to the flow run that began them too, so that its log tab tells the whole story."""
+
+    whole: UUID | None = None  # the flow run that tells all of it
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record of a subflow, or of one of its tasks, once more."""
+        if self.whole is not None and flow_run_of_now() not in (None, self.whole):
+            again = copy.copy(record)
+            again.flow_run_id = self.whole
+            super().emit(again)
+
+
+def flow_run_of_now() -> UUID | None:
+    """Return the id of the flow run whose code or task is running; None outside of flow runs."""
+    task_context, flow_context = TaskRunContext.get(), FlowRunContext.get()
+    if task_context is not None:
+        return task_context.task_run.flow_run_id
+    return None if flow_context is None or flow_context.flow_run is None else flow_context.flow_run.id
+
+
 PAGES = api_handler()
+WHOLE_RUN = WholeRunHandler(logging.INFO)
+
+
+@contextlib.contextmanager
+def lab_book() -> Iterator[None]:
+    """Send log lines to Prefect for the block of a flow; it tells what its subflows say as well."""
+    open_lab_book()
+    WHOLE_RUN.whole = flow_run_of_now()
+    try:
+        yield
+    finally:
+        WHOLE_RUN.whole = None
 
 
 def open_lab_book() -> None:
@@ -38,6 +75,6 @@ def open_lab_book() -> None:
     printing = [handler for handler in book.handlers if not isinstance(handler, APILogHandler)]
     for name in OURS:
         logger = logging.getLogger(name)
-        logger.handlers[:] = [*printing, PAGES]  # prefect.toml's extra_loggers attached another one
+        logger.handlers[:] = [*printing, PAGES, WHOLE_RUN]  # prefect.toml's extra_loggers attached another one
         logger.setLevel(min(book.getEffectiveLevel(), logging.INFO))
         logger.propagate = book.propagate

@@ -1,11 +1,15 @@
-"""What every task shares: no Prefect persistence, and a state named Reused for work that was done before."""
+"""What every task shares: no Prefect persistence, and states named for what happened: Reused, Cancelled."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from segcore.errors import CancelledError, ConfigError, DataError, RunError
 from segcore.records import StepOutput
@@ -24,6 +28,30 @@ class HasOutput(Protocol):
 
 
 Record = TypeVar("Record", bound=HasOutput)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def step(**options: Any) -> Callable[[Callable[Arguments, Result]], Task[Arguments, Result]]:
+    """Make a function a task of segloop: the run folder is its memory, not Prefect. options: of prefect.task."""
+
+    def made(function: Callable[Arguments, Result]) -> Task[Arguments, Result]:
+        return task(cache_policy=NO_CACHE, persist_result=False, **options)(ends_cancelled(function))
+
+    return made
+
+
+def ends_cancelled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a task that was told to stop end as Cancelled instead of Failed; its future raises CancelledRun."""
+
+    @functools.wraps(function)
+    def ending(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except CancelledError as error:
+            return Cancelled(message=str(error))  # type: ignore[return-value]  # Prefect takes it for the task's state
+
+    return ending
 
 
 def shown(record: Record) -> Record | State[Record]:

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from segcore.records import RoundRecord
 from segcore.steps import decide, evaluate, index, label, outputs, pseudo_labels, train
 from segcore.steps.run import Run
 from tasks import cards
-from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, worth_retrying
-
-OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, step, worth_retrying
 
 
-@task(name="index-images", task_run_name="index images", **OPTIONS)
+@step(name="index-images", task_run_name="index images")
 def index_images(run: Run) -> Any:
     """Read, check and hash every image; give each its role."""
     return shown(index.index_images(run))
 
 
-@task(name="import-teacher", task_run_name="import the given teacher", **OPTIONS)
+@step(name="import-teacher", task_run_name="import the given teacher")
 def import_teacher(spec: train.TrainSpec) -> Any:
     """Bring a checkpoint from outside into the run."""
     return shown(train.import_teacher(spec))
 
 
-@task(name="train-student", task_run_name="train {spec.place}", **OPTIONS)
+@step(name="train-student", task_run_name="train {spec.place}")
 def train_student(spec: train.TrainSpec) -> Any:
     """Train one student, resuming where an earlier attempt stopped."""
     student = train.train(spec)
@@ -36,26 +31,25 @@ def train_student(spec: train.TrainSpec) -> Any:
     return shown(student)
 
 
-@task(
+@step(
     name="label-shard",
     task_run_name="label shard {spec.shard_index:04d}",
     retries=LABEL_RETRIES,
     retry_delay_seconds=LABEL_RETRY_DELAY_S,
     retry_condition_fn=worth_retrying,
-    **OPTIONS,
 )
 def label_shard(spec: label.LabelSpec) -> Any:
     """Predict one shard with test-time augmentation."""
     return shown(label.label_shard(spec))
 
 
-@task(name="calibrate", task_run_name="calibrate on calib", **OPTIONS)
+@step(name="calibrate", task_run_name="calibrate on calib")
 def calibrate(spec: pseudo_labels.FilterSpec) -> Any:
     """Count how often which confidence is right."""
     return shown(pseudo_labels.calibrate(spec))
 
 
-@task(name="filter-labels", task_run_name="filter pseudo-labels", **OPTIONS)
+@step(name="filter-labels", task_run_name="filter pseudo-labels")
 def filter_labels(spec: pseudo_labels.FilterSpec, calibration: pseudo_labels.Calibration) -> Any:
     """Keep what is reliable; below threshold becomes ignore."""
     labels = pseudo_labels.filter_labels(spec, calibration)
@@ -63,13 +57,13 @@ def filter_labels(spec: pseudo_labels.FilterSpec, calibration: pseudo_labels.Cal
     return shown(labels)
 
 
-@task(name="evaluate-student", task_run_name="score on {spec.role} images", **OPTIONS)
+@step(name="evaluate-student", task_run_name="score on {spec.role} images")
 def evaluate_student(spec: evaluate.EvaluateSpec) -> Any:
     """Score a checkpoint on images its lineage has never seen."""
     return shown(evaluate.evaluate(spec))
 
 
-@task(name="decide", task_run_name="gate", **OPTIONS)
+@step(name="decide", task_run_name="gate")
 def decide_round(spec: decide.DecideSpec) -> RoundRecord:
     """Compare the student with the best so far."""
     record = decide.decide(spec)
@@ -77,7 +71,7 @@ def decide_round(spec: decide.DecideSpec) -> RoundRecord:
     return record
 
 
-@task(name="publish-outputs", task_run_name="publish outputs", **OPTIONS)
+@step(name="publish-outputs", task_run_name="publish outputs")
 def publish_outputs(spec: outputs.OutputSpec) -> Any:
     """Leave model, pseudo-annotations, submission and report under stable names."""
     summary = outputs.publish_outputs(spec)

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from segcore.store.events import read_events
@@ -127,6 +127,16 @@ def test_a_run_shows_its_rounds_its_steps_and_what_came_out(prefect_api: Any, fi
     assert {item.key for item in artifacts} == CARDS
     previews = [str(item.data) for item in artifacts if item.key == "pseudo-label-preview"]
     assert all("data:image/" in text and len(text) < 300_000 for text in previews)
+
+
+def test_the_log_of_a_run_tells_the_whole_story_once(prefect_api: Any, finished: tuple[UUID, Path]) -> None:
+    with prefect_api.client() as client:
+        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [finished[0]]}}), limit=200)
+    said = Counter(log.message for log in logs)
+    assert {text: times for text, times in said.items() if times > 1} == {}
+    for beginning in ("index: ", "round_01/student: train on", "round 0: gate mIoU", "round 1: gate mIoU", "stopped: "):
+        assert sum(text.startswith(beginning) for text in said) == 1, (beginning, said)
+    assert not [log.name for log in logs if log.name.startswith("prefect")], "Prefect's own lines are noise here"
 
 
 def test_a_second_run_under_the_same_name_reuses_everything_and_says_so(
