@@ -11,18 +11,18 @@ from typing import Any
 
 from segcore.config.schema import RunConfig
 from segcore.data.ground_truth import PixelCount, ground_truth
-from segcore.data.images import refuse_special_file
+from segcore.data.index_contents import contents_of
 from segcore.data.label_maps import write_label_maps
 from segcore.data.near_duplicates import group_labelled, group_name
 from segcore.data.pool_duplicates import PoolVerdict, judge_pool, resembled_by
 from segcore.data.problems import Problems
 from segcore.data.roles import assign_roles, write_images, write_ledger
-from segcore.data.scan import Failure, Scan, in_threads, scan_images
+from segcore.data.scan import Failure, Scan, scan_images
 from segcore.data.sources import Dataset, SourceImage, given_teacher_images, image_roots, label_files, load_dataset
 from segcore.data.stratify import LabelledImage
-from segcore.errors import DataError
 from segcore.records import IGNORE_INDEX, ImageRecord, Quarantined, Role
 from segcore.store.canonical import JSON, file_sha256
+from segcore.store.hash_memo import HashMemo
 
 __all__ = ["IndexSummary", "build_index", "image_roots", "index_inputs"]
 
@@ -203,16 +203,17 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def index_inputs(config: RunConfig) -> JSON:
+def index_inputs(config: RunConfig, memo: HashMemo) -> JSON:
     """Return what the key of the index step holds: images and label files by content, and what divides them.
 
     Images: source to file name to [bytes, sha256], None for a file that cannot be read. pool.use_test and
-    roles.min_gate_images are absent: they change how an index is used, not what is in it.
+    roles.min_gate_images are absent: they change how an index is used, not what is in it. memo: of the run; files that
+    it knows unchanged are not read.
     """
     data, dataset = config.data, load_dataset(config)
     images = [image for found in dataset.sources.values() for image in found] + list(given_teacher_images(config))
     contents: dict[str, dict[str, JSON]] = defaultdict(dict)
-    for image, content in zip(images, in_threads(content_of, images), strict=True):
+    for image, content in zip(images, contents_of(images, memo), strict=True):
         contents[image.source][image.file_name] = content
     return {
         "images": dict(contents),
@@ -227,13 +228,3 @@ def index_inputs(config: RunConfig) -> JSON:
         "has_teacher": config.model.teacher is not None,
         "max_megapixels": data.max_megapixels,
     }
-
-
-def content_of(image: SourceImage) -> JSON:
-    """Return [size in bytes, sha256] of an image file, None when it cannot be read."""
-    try:
-        path = image.path()
-        refuse_special_file(path)
-        return [path.stat().st_size, file_sha256(path)]
-    except (DataError, OSError):
-        return None

@@ -18,6 +18,7 @@ from segcore.errors import RunChangedError
 from segcore.records import LABELLED_ROLES, POOL_ROLES, ClassMap, ImageRecord, Role, StepOutput
 from segcore.steps.run import Run, ensure_step
 from segcore.store.canonical import digest_of
+from segcore.store.hash_memo import memo_of
 from segcore.store.layout import index_place
 from segcore.store.publish import published_candidates
 from segcore.store.steps import Step, difference
@@ -41,8 +42,8 @@ class Index:
 
 
 def index_step(run: Run) -> Step:
-    """Return the index step of a run; hashes the images."""
-    return Step("index", VERSION, index_place(), index_inputs(run.config))
+    """Return the index step of a run; looks at every image file and hashes those that are new or changed."""
+    return Step("index", VERSION, index_place(), index_inputs(run.config, memo_of(run.path)))
 
 
 def index_images(run: Run) -> Index:

@@ -16,6 +16,12 @@ from segcore.data.label_maps import LabelMaps
 from segcore.data.roles import pool_images, read_images
 from segcore.errors import DataError
 from segcore.store.canonical import canonical_json
+from segcore.store.hash_memo import HashMemo
+
+
+@pytest.fixture
+def memo(tmp_path: Path) -> HashMemo:
+    return HashMemo(tmp_path)
 
 
 def build(tiny, out: Path, **fields):
@@ -198,11 +204,11 @@ def change_label(tiny):
 
 
 @pytest.mark.parametrize("change", [change_image, change_label, lambda tiny: (tiny.root / "test/001.jpg").unlink()])
-def test_the_step_key_changes_with_content(tiny, change):
-    before = canonical_json(index_inputs(tiny.config()))
-    assert canonical_json(index_inputs(tiny.config())) == before
+def test_the_step_key_changes_with_content(tiny, memo, change):
+    before = canonical_json(index_inputs(tiny.config(), memo))
+    assert canonical_json(index_inputs(tiny.config(), memo)) == before
     change(tiny)
-    assert canonical_json(index_inputs(tiny.config())) != before
+    assert canonical_json(index_inputs(tiny.config(), memo)) != before
 
 
 @pytest.mark.parametrize(
@@ -216,19 +222,19 @@ def test_the_step_key_changes_with_content(tiny, change):
         ({"max_megapixels": 1.0}, True),
     ],
 )
-def test_the_step_key_holds_what_decides_on_the_index(tiny, fields, changes):
-    before = canonical_json(index_inputs(tiny.config()))
-    assert (canonical_json(index_inputs(tiny.config(**fields))) != before) == changes
+def test_the_step_key_holds_what_decides_on_the_index(tiny, memo, fields, changes):
+    before = canonical_json(index_inputs(tiny.config(), memo))
+    assert (canonical_json(index_inputs(tiny.config(**fields), memo)) != before) == changes
 
 
-def test_the_step_key_holds_no_place(tiny, tmp_path: Path):
-    before = canonical_json(index_inputs(tiny.config()))
+def test_the_step_key_holds_no_place(tiny, memo, tmp_path: Path):
+    before = canonical_json(index_inputs(tiny.config(), memo))
     assert str(tmp_path) not in before
     tiny.root = Path(shutil.move(tiny.root, tmp_path / "moved"))
-    assert canonical_json(index_inputs(tiny.config())) == before
+    assert canonical_json(index_inputs(tiny.config(), memo)) == before
 
 
-def test_pipes_loops_and_names_that_are_no_text_are_quarantined_and_do_not_hang(tiny, tmp_path: Path):
+def test_pipes_loops_and_names_that_are_no_text_are_quarantined_and_do_not_hang(tiny, memo, tmp_path: Path):
     folder = tiny.root / "unlabeled"
     os.mkfifo(folder / "pipe.jpg")
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
@@ -238,4 +244,4 @@ def test_pipes_loops_and_names_that_are_no_text_are_quarantined_and_do_not_hang(
     written = json.loads((tmp_path / "index" / "summary.json").read_text())
     assert [item["image_id"] for item in written["quarantined"]] == [item.image_id for item in summary.quarantined]
     assert len(images) == 15
-    canonical_json(index_inputs(tiny.config()))
+    canonical_json(index_inputs(tiny.config(), memo))

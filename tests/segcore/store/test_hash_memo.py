@@ -6,7 +6,7 @@ import pytest
 
 from segcore.store import hash_memo
 from segcore.store.canonical import file_sha256
-from segcore.store.hash_memo import HashMemo
+from segcore.store.hash_memo import HashMemo, read_steady
 
 
 @pytest.fixture
@@ -72,3 +72,31 @@ def test_damaged_lines_cost_a_reading_and_nothing_else(tmp_path, path, reads, li
 def test_a_memo_that_cannot_be_written_is_done_without(tmp_path, path, reads):
     (tmp_path / "hash_memo.jsonl").mkdir()
     assert HashMemo(tmp_path).sha256(path, "x") == file_sha256(path)
+
+
+def test_a_file_changed_while_it_was_read_for_long_is_not_remembered(tmp_path, path, monkeypatch):
+    """A change within the same tick as the one before leaves all times as they are, however long reading takes."""
+    changed_ns = path.stat().st_ctime_ns
+
+    def read_for_long(path):
+        monkeypatch.setattr(hash_memo.time, "time_ns", lambda: changed_ns + 10 * hash_memo.RACY_NS)
+        return file_sha256(path)
+
+    monkeypatch.setattr(hash_memo.time, "time_ns", lambda: changed_ns + hash_memo.RACY_NS)
+    monkeypatch.setattr(hash_memo, "file_sha256", read_for_long)
+    assert read_steady(path) == (file_sha256(path), None)
+
+
+@pytest.mark.parametrize(("age_s", "remembered"), [(-1, False), (1, False), (2, False), (2.1, True), (9, True)])
+def test_only_a_file_long_unchanged_is_remembered(path, monkeypatch, age_s, remembered):
+    now = path.stat().st_ctime_ns + int(age_s * 1e9)
+    monkeypatch.setattr(hash_memo.time, "time_ns", lambda: now)
+    assert (read_steady(path)[1] is not None) == remembered
+
+
+def test_what_one_line_holds_of_two_torn_ones_is_not_believed(tmp_path, path, reads):
+    expected = file_sha256(path)
+    HashMemo(tmp_path).sha256(path, expected)
+    line = (tmp_path / "hash_memo.jsonl").read_text()
+    (tmp_path / "hash_memo.jsonl").write_text(line[: len(line) // 2] + line)
+    assert HashMemo(tmp_path).known == {}
