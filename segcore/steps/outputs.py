@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from segcore.records import ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation
 from segcore.steps.index import Index, class_map_of
+from segcore.steps.kept_outputs import keep_or_make
 from segcore.steps.label import PREDICTIONS
 from segcore.steps.model_files import CLASSES, class_document
 from segcore.steps.pseudo_labels import LabelledPool
@@ -33,6 +36,7 @@ from segcore.trust.loop_policy import winner
 logger = logging.getLogger(__name__)
 
 MODEL_FILES = ("model.pth", "model_config.py", "lineage.json")
+INDEX_PNG_VERSION, SUBMISSION_VERSION = 1, 1  # raised when the same would be written otherwise
 LABEL_FILES = ("annotations.json", "quality.json", "thresholds.json")
 
 
@@ -70,7 +74,7 @@ class RunSummary:
 
 
 def publish_outputs(spec: OutputSpec) -> RunSummary:
-    """Fill outputs/ file by file, each replaced whole; making it again is cheap, so it is never reused."""
+    """Fill outputs/ part by part, each replaced whole; what is made from the same as before stays."""
     run, best, folder = spec.run, winner(spec.history), spec.run.layout.outputs_dir
     _, stop_reason = goes_on(run, spec.history)
     with written("outputs"):
@@ -109,7 +113,12 @@ def place_all(spec: OutputSpec, folder: Path, report: ReportData) -> None:
 
 
 def place_file(source: Path, target: Path) -> None:
-    """Put a copy of source at target, whole or not at all; a hard link where the file system can."""
+    """Put a copy of source at target, whole or not at all; a hard link where the file system can.
+
+    One that is there stays: linking again would change the source's ctime, and have it hashed at the next start.
+    """
+    if target.exists() and target.samefile(source):
+        return
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)
     try:
@@ -126,29 +135,49 @@ def place_labels(spec: OutputSpec, pseudo: PseudoLabels, folder: Path) -> None:
     source = spec.run.path / pseudo.output.path
     for name in LABEL_FILES:
         place_file(source / name, folder / name)
-    if not spec.run.config.outputs.index_png:
-        return
-    new, target = folder / ".index_png.new", folder / "index_png"
+    if spec.run.config.outputs.index_png:
+        palette = class_map_of(spec.run, spec.index).palette
+        made_from = {"version": INDEX_PNG_VERSION, "maps": pseudo.maps_digest, "palette": palette}
+        target = folder / "index_png"
+        keep_or_make(
+            spec.run.path, target, made_from, lambda: place_index_pngs(source / "label_maps.arrow", palette, target)
+        )
+
+
+def place_index_pngs(label_maps: Path, palette: Sequence[tuple[int, int, int]], target: Path) -> None:
+    """Put the index PNGs of all label maps into the folder target."""
+    new = target.with_name(f".{target.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    maps = LabelMaps(source / "label_maps.arrow")
-    export_index_pngs(maps, maps.ids(), new, class_map_of(spec.run, spec.index).palette)
-    maps.close()
+    with closing(LabelMaps(label_maps)) as maps:
+        export_index_pngs(maps, maps.ids(), new, palette)
     sync_tree(new)
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
 
 
 def place_submission(spec: OutputSpec, test: tuple[ImageRecord, ...], size: tuple[int, int]) -> None:
-    """Write submission.csv and check it as a judge would."""
+    """Place submission.csv, checked as a judge would."""
     run = spec.run
     num_classes = class_map_of(run, spec.index).num_classes
-    target = run.layout.outputs_dir / "submission.csv"
-    new = target.with_name(".submission.csv.new")
     files = tuple(run.path / shard.output.path / PREDICTIONS for shard in spec.labels.shards)
-    missing = write_submission(SubmissionSpec(files, test, size, num_classes, fill_class=0), new)
-    for image_id in missing:
+    submission = SubmissionSpec(files, test, size, num_classes, fill_class=0)
+    made_from = {
+        "version": SUBMISSION_VERSION,
+        "shards": [shard.output.digest for shard in spec.labels.shards],
+        "images": [[image.image_id, image.file_name] for image in test],
+        "size": size,
+        "num_classes": num_classes,
+    }
+    target = run.layout.outputs_dir / "submission.csv"
+    keep_or_make(run.path, target, made_from, lambda: make_submission(submission, target))
+
+
+def make_submission(spec: SubmissionSpec, target: Path) -> None:
+    """Write and check the CSV, and put it at target."""
+    new = target.with_name(f".{target.name}.new")
+    for image_id in write_submission(spec, new):
         logger.warning("submission: %s could not be labelled and is filled with class 0", image_id)
-    validate_submission(new, [image.file_name for image in test], size, num_classes)
+    validate_submission(new, [image.file_name for image in spec.images], spec.size, spec.num_classes)
     sync_file(new)
     new.replace(target)
 
