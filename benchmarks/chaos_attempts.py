@@ -130,7 +130,7 @@ def attempt(start: Attempt, seeds: tuple[int, int], undisturbed: Path) -> Kill |
 def drawn_aim(rng: np.random.Generator, run_dir: Path, undisturbed: Path) -> tuple[str, Callable[[], bool]]:
     """Draw when to kill: in the start-up, at any time, while something is published, or in a step of some kind.
 
-    What is aimed at may not come any more; then it is late in the run.
+    What is aimed at may not come any more; then it is at some time in the first half, so that the run is not over.
     """
     seconds: dict[str, float] = {}
     total_s = 0.0
@@ -141,7 +141,7 @@ def drawn_aim(rng: np.random.Generator, run_dir: Path, undisturbed: Path) -> tup
     kinds = ("start-up", "any time", "publishing", *sorted(seconds))
     aim = str(rng.choice(kinds))
     longest_s = STARTUP_S + total_s
-    first, last = {"start-up": (0, STARTUP_S), "any time": (0, longest_s)}.get(aim, (longest_s / 2, longest_s))
+    first, last = {"start-up": (0, STARTUP_S), "any time": (0, longest_s)}.get(aim, (STARTUP_S, longest_s / 2))
     end = time.monotonic() + rng.uniform(first, last)
     in_step = StepReached(run_dir, aim, rng.uniform(0, seconds.get(aim, 1)))
 
