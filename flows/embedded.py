@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -55,10 +56,12 @@ def has_server() -> bool:
 def temporary_server(log_path: Path) -> Iterator[None]:
     """Run a server that nobody looks at for the block, and let Prefect in this process use it."""
     port = free_port()
+    auth = f"segloop:{secrets.token_urlsafe(24)}"
+    guarded = {"PREFECT_API_AUTH_STRING": auth, "PREFECT_SERVER_API_AUTH_STRING": auth}
     # an error would be on this terminal four times with its traceback; the command line prints it
-    ours = {"PREFECT_API_URL": local_api(port), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    ours = {**guarded, "PREFECT_API_URL": local_api(port), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
     before = {name: os.environ.get(name) for name in ours}
-    with running_server(port, log_path):
+    with running_server(port, log_path, guarded):
         set_variables(ours)
         try:
             yield
