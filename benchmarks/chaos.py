@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ CAVEATS = (
 @click.option("--config", type=click.Path(path_type=Path, exists=True), help="Run config; none: a small one is drawn.")
 def chaos(kills: int, seed: int, config: Path | None) -> None:
     """Kill the real loop at random moments, resume it until it ends, compare it with an undisturbed run."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background, and then by what we start too
     measurement = Measurement(ROOT / "artifacts" / f"chaos-seed{seed}", seed, config)
     measurement.run(kills)
     stamp = f"{datetime.now(UTC):%Y-%m-%d}-chaos"

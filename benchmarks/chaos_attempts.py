@@ -119,6 +119,8 @@ def attempt(start: Attempt, seeds: tuple[int, int], undisturbed: Path) -> Kill |
     after_s = time.monotonic() - began
     during = hit(list(read_events(start.run_dir))[num_before:])
     code = process.wait()
+    if code == 0:  # all was done when the signal came
+        return None
     killed = time.monotonic()
     left = wait_until_gone(mark)
     gone_after_s = time.monotonic() - killed
