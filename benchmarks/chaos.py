@@ -99,14 +99,15 @@ class Measurement:
 
     def result(self) -> dict[str, Any]:
         """Return everything measured."""
-        config = load_config(self.config).model_dump(mode="json")
+        config, kills = load_config(self.config).model_dump(mode="json"), read(self.kills_path)
+        killed = {kill["run_id"] for kill in kills}
         return {
             "environment": describe(),
             "seed": self.seed,
             "config": json.loads(json.dumps(config).replace(str(ROOT) + os.sep, "")),
             "undisturbed": units_of(self.folder / "artifacts" / UNDISTURBED),
-            "kills": read(self.kills_path),
-            "runs": read(self.runs_path),
+            "kills": kills,
+            "runs": [run for run in read(self.runs_path) if run["run_id"] in killed],
         }
 
 
