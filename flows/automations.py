@@ -85,7 +85,8 @@ def ensure_automation(
     if not there:
         client.create_automation(new)
         return f"automation {name!r}: made"
-    wanted = AutomationCore.model_validate(new.model_dump())  # every field counts as set, as in what was read
+    # an update sends the fields that count as set, so all but the one that it must not name
+    wanted = AutomationCore.model_validate(new.model_dump(exclude={"owner_resource"}))
     if AutomationCore.model_validate(there[0].model_dump()) == wanted:
         return f"automation {name!r}: was there"
     client.update_automation(there[0].id, wanted)

@@ -46,8 +46,19 @@ def test_a_run_with_a_command_environment_or_folder_is_refused(prefect_api, job_
         parameters = {"images": "data", "out": "out", "run": "x"}
         with pytest.raises(PrefectHTTPStatusError, match=f"422(?s:.)*{next(iter(job_variables))}"):
             client.create_flow_run_from_deployment(deployment.id, parameters=parameters, job_variables=job_variables)
-        with pytest.raises(PrefectHTTPStatusError, match="422"):
-            client.request("PATCH", f"/deployments/{deployment.id}", json={"job_variables": job_variables})
+
+
+def test_a_command_that_somebody_stores_with_a_deployment_only_makes_its_runs_be_refused(prefect_api):
+    with prefect_api.client() as client:  # Prefect looks at job variables when a run is made, not here
+        deployment = client.read_deployment_by_name("make-submission/local")
+        client.request(
+            "PATCH", f"/deployments/{deployment.id}", json={"job_variables": {"command": "touch taken-over"}}
+        )
+        try:
+            with pytest.raises(PrefectHTTPStatusError, match="'command' was unexpected"):
+                prefect_api.start("make-submission/local", {"run": "nowhere", "out": "out.csv"})
+        finally:
+            client.request("PATCH", f"/deployments/{deployment.id}", json={"job_variables": {}})
 
 
 def test_a_command_that_the_server_lets_through_has_no_effect(prefect_api, prefect_worker, prefect_place):
@@ -89,7 +100,7 @@ def test_files_outside_of_the_roots_are_refused(prefect_api, prefect_worker, pre
 def test_without_the_auth_string_nothing_is_told_and_nothing_is_done(prefect_api, headers):
     assert request(f"{prefect_api.url}/health")[0] == 200
     assert request(f"{prefect_api.url}/admin/version", headers=headers)[0] == 401
-    assert request(f"{prefect_api.url}/deployments/filter", {}, headers)[0] == 401
+    assert request(f"{prefect_api.url}/work_pools/{bootstrap.POOL}", headers=headers)[0] == 401
 
 
 def test_a_post_without_csrf_token_is_refused(prefect_api):

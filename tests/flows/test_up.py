@@ -43,12 +43,12 @@ class Up:
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it in a session of its own, as a terminal does."""
+        """Start it; it stays in the tests' process group, so that it is stopped with them."""
+        command = [sys.executable, "-m", "flows.cli", "up"]
         with self.output.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", "up"], cwd=self.home, env={**os.environ, **self.env},
-                stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+                command, cwd=self.home, env={**os.environ, **self.env}, stdout=output, stderr=output
+            )
 
     def wait_until_up(self) -> None:
         """Block until it has said all that it says at the start."""
