@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -28,33 +29,48 @@ def encode_png(label_map: NDArray[np.uint8]) -> bytes:
     return bytes(data.tobytes())
 
 
+@dataclass(frozen=True)
+class EncodedMap:
+    """A label map as the file holds it. png: of (height, width) px, as encode_png gives it."""
+
+    image_id: str
+    height: int
+    width: int
+    png: bytes
+
+
+def encode(image_id: str, label_map: NDArray[np.uint8]) -> EncodedMap:
+    """Return a label map, (H, W) uint8, as the file holds it."""
+    png = encode_png(label_map)
+    height, width = label_map.shape
+    return EncodedMap(image_id, height, width, png)
+
+
 def write_label_maps(path: Path, items: Iterable[tuple[str, NDArray[np.uint8]]]) -> int:
     """Write (image_id, (H, W) uint8 label map, 255 = ignore) pairs to `path` in their order; return how many.
 
     Memory stays constant however many there are. Equal input gives equal bytes. A repeated image_id is an error.
     """
+    return write_encoded_maps(path, (encode(image_id, label_map) for image_id, label_map in items))
+
+
+def write_encoded_maps(path: Path, items: Iterable[EncodedMap]) -> int:
+    """Write label maps that are encoded already, as write_label_maps does."""
     seen: set[str] = set()
     rows = iter(items)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         while batch := list(islice(rows, BATCH_IMAGES)):
-            for image_id, _ in batch:
-                if image_id in seen:
-                    raise DataError(f"{path}: image ids must be unique, got {image_id!r} twice")
-                seen.add(image_id)
+            for item in batch:
+                if item.image_id in seen:
+                    raise DataError(f"{path}: image ids must be unique, got {item.image_id!r} twice")
+                seen.add(item.image_id)
             writer.write_batch(_record_batch(batch))
     return len(seen)
 
 
-def _record_batch(batch: list[tuple[str, NDArray[np.uint8]]]) -> pa.RecordBatch:
-    return pa.record_batch(
-        [
-            pa.array([image_id for image_id, _ in batch], pa.string()),
-            pa.array([label_map.shape[0] for _, label_map in batch], pa.int32()),
-            pa.array([label_map.shape[1] for _, label_map in batch], pa.int32()),
-            pa.array([encode_png(label_map) for _, label_map in batch], pa.binary()),
-        ],
-        schema=SCHEMA,
-    )
+def _record_batch(batch: list[EncodedMap]) -> pa.RecordBatch:
+    columns = [[getattr(item, field.name) for item in batch] for field in SCHEMA]
+    return pa.record_batch([pa.array(*pair) for pair in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
 class LabelMaps:

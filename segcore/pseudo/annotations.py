@@ -1,6 +1,7 @@
 """Pseudo-labels as a COCO file that pycocotools loads and draws.
 
-One annotation per 8-connected component of a class: RLE, true area and bounding box, score (mean confidence). The
+One annotation per 8-connected component of a class: RLE, true area and bounding box, score (mean confidence); in an
+image by class id, then by first pixel, column by column. The
 region that is not reliable is an `iscrowd: 1` annotation of an `ignore` category, one per image, so that it stays
 apart from background. An implicit background, which has no category, gets no annotation. The key `segloop` of an
 annotation holds where it comes from.
@@ -24,8 +25,8 @@ from pycocotools import mask as coco_mask
 from segcore.data.coco import load_coco
 from segcore.data.paint import paint
 from segcore.errors import DataError
-from segcore.pseudo.components import find_components, run_lengths
-from segcore.pseudo.confidence import dequantise
+from segcore.pseudo.components import run_lengths
+from segcore.pseudo.filtering import PseudoLabel
 from segcore.records import IGNORE_INDEX, ClassMap, ImageRecord
 
 IGNORE_NAME = "ignore"
@@ -85,21 +86,15 @@ class AnnotationWriter:
                 f"such as {next(iter(self._unwritten))!r}; list only images that have predictions"
             )
 
-    def write(self, image_id: str, label_map: NDArray[np.uint8], levels: NDArray[np.uint8]) -> int:
-        """Write one image's annotations and return how many.
-
-        label_map: (H, W) uint8 class ids, 255 = ignore. levels: (H, W) uint8 confidence levels.
-        """
+    def write(self, image_id: str, annotations: Sequence[str]) -> None:
+        """Write one image's annotations, as annotation_texts gives them; they are numbered here."""
         coco_id = self._unwritten.pop(image_id, None)
         if coco_id is None:
             raise DataError(f"{self.path}: {image_id!r} is not in the list of images, or is written twice")
-        before = self.num_annotations
-        for entry in annotations_of(label_map, levels, self._category_ids, self._origin):
+        for text in annotations:
             separator = ",\n" if self.num_annotations else "\n"
             self.num_annotations += 1
-            numbered = {"id": self.num_annotations, "image_id": coco_id} | entry
-            self._file.write(separator + json.dumps(numbered))  # several times faster than json.dump
-        return self.num_annotations - before
+            self._file.write(f'{separator}{{"id": {self.num_annotations}, "image_id": {coco_id}, {text[1:]}')
 
 
 def info_of(origin: Origin) -> dict[str, Any]:
@@ -139,45 +134,33 @@ def image_entries(images: Sequence[ImageRecord]) -> Iterator[dict[str, Any]]:
         yield entry | {"segloop": {"image_id": image.image_id}}
 
 
-def annotations_of(
-    label_map: NDArray[np.uint8], levels: NDArray[np.uint8], category_ids: dict[int, int], origin: Origin
-) -> Iterator[dict[str, Any]]:
+def annotation_texts(label: PseudoLabel, class_map: ClassMap, origin: Origin) -> list[str]:
+    """Return the annotations of one image as JSON objects that lack only id and image_id."""
+    category_ids = written_category_ids(class_map)
+    return [json.dumps(entry) for entry in annotations_of(label, category_ids, origin)]
+
+
+def annotations_of(label: PseudoLabel, category_ids: dict[int, int], origin: Origin) -> Iterator[dict[str, Any]]:
     """Yield the annotations of one image, without id and image_id: components by class id, then ignore."""
-    class_ids = [class_id for class_id in category_ids if class_id != IGNORE_INDEX]
-    components = find_components(label_map, class_ids)
-    sums = np.bincount(components.ids.ravel(), dequantise(levels).ravel(), len(components.area_px) + 1)[1:]
-    means = np.round(sums / components.area_px, DIGITS).tolist()
-    runs = run_lengths(components.ids, len(means))
-    for index, (counts, mean) in enumerate(zip(runs, means, strict=True)):
-        class_id = int(components.class_id[index])
-        shape = region(counts, label_map.shape, components.area_px[index], components.bbox[index])
-        key = lineage_key(origin, round(origin.tau[class_id], DIGITS), mean)
-        yield {"category_id": category_ids[class_id], "iscrowd": 0} | shape | {"score": mean, "segloop": key}
-    yield from ignore_annotation(label_map, levels, category_ids[IGNORE_INDEX], origin)
+    components = label.components
+    means = np.round(label.confidence / components.area_px, DIGITS).tolist()
+    rows = zip(components.class_id.tolist(), components.area_px.tolist(), components.bbox.tolist(), means, strict=True)
+    for (class_id, area_px, bbox, mean), counts in zip(rows, run_lengths(components), strict=True):
+        if class_id not in category_ids:
+            continue
+        head = {"category_id": category_ids[class_id], "iscrowd": int(class_id == IGNORE_INDEX)}
+        shape = {"segmentation": compressed(counts, components.shape), "area": area_px, "bbox": bbox}
+        if class_id == IGNORE_INDEX:
+            yield head | shape | {"segloop": lineage_key(origin, None, mean)}
+        else:
+            key = lineage_key(origin, round(origin.tau[class_id], DIGITS), mean)
+            yield head | shape | {"score": mean, "segloop": key}
 
 
-def ignore_annotation(
-    label_map: NDArray[np.uint8], levels: NDArray[np.uint8], category_id: int, origin: Origin
-) -> Iterator[dict[str, Any]]:
-    """Yield the annotation of the ignored pixels of one image, if it has any."""
-    ignored = label_map == IGNORE_INDEX
-    if not ignored.any():
-        return
-    (counts,) = run_lengths(ignored.astype(np.int32), 1)
-    rows, columns = (np.flatnonzero(ignored.any(axis=axis)) for axis in (1, 0))
-    bbox = np.array([columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1])
-    mean = round(float(dequantise(levels[ignored]).mean()), DIGITS)
-    shape = region(counts, label_map.shape, ignored.sum(), bbox)
-    yield {"category_id": category_id, "iscrowd": 1} | shape | {"segloop": lineage_key(origin, None, mean)}
-
-
-def region(
-    counts: NDArray[np.int64], size: tuple[int, ...], area_px: np.integer, bbox: NDArray[np.integer]
-) -> dict[str, Any]:
-    """Return the keys of an annotation that say where it is; the RLE is compressed."""
-    rle = coco_mask.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
-    segmentation = {"size": list(size), "counts": rle["counts"].decode("ascii")}
-    return {"segmentation": segmentation, "area": int(area_px), "bbox": bbox.tolist()}
+def compressed(counts: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, Any]:
+    """Return run lengths of a map of shape (H, W) as a `segmentation` with compressed RLE."""
+    rle = coco_mask.frPyObjects({"size": shape, "counts": counts}, *shape)
+    return {"size": list(shape), "counts": rle["counts"].decode("ascii")}
 
 
 def lineage_key(origin: Origin, tau: float | None, mean_confidence: float) -> dict[str, Any]:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, nullcontext
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segcore.config.schema import FilterConfig
-from segcore.data.label_maps import LabelMaps, write_label_maps
+from segcore.data.label_maps import EncodedMap, write_encoded_maps
 from segcore.errors import DataError
 from segcore.pseudo.annotations import AnnotationWriter, Origin
-from segcore.pseudo.filtering import filter_prediction
-from segcore.pseudo.histograms import pool_histogram
-from segcore.pseudo.predictions import Prediction, read_image_ids, read_predictions
+from segcore.pseudo.chunks import (
+    Chunk,
+    FilteredChunk,
+    FilterJob,
+    chunk_histogram,
+    filter_chunk,
+    label_maps_of,
+    plan_chunks,
+)
 from segcore.pseudo.quality import QualityTally, quality_card
-from segcore.pseudo.thresholds import Thresholds, thresholds
+from segcore.pseudo.thresholds import thresholds
+from segcore.pseudo.workers import Workers
 from segcore.records import ClassMap, ImageRecord
+
+PIXELS_WORTH_WORKERS = 1000 * 512 * 512  # some seconds of work; to start workers takes one or two
+MAX_WORKERS = 16  # each takes some 200 MB
 
 LABEL_MAPS = "label_maps.arrow"
 ANNOTATIONS = "annotations.json"
@@ -52,75 +62,63 @@ class PseudoLabelSpec:
 def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     """Write label_maps.arrow, annotations.json, thresholds.json and quality.json to out_dir.
 
-    Two passes over the predictions, one image in memory at a time. Returns the number of images and annotations,
-    coverage, alarms, and the pool images without a prediction ("missing", quarantined while labelling), which are in
-    none of the files.
+    Two passes over the predictions, by as many processes as there are cores where there is much to do; what is written
+    does not depend on how many, and is written chunk after chunk as it comes. Returns the number of images and
+    annotations, coverage, alarms, and the pool images without a prediction ("missing", quarantined while labelling),
+    which are in none of the files.
     """
-    images = predicted_images(spec)
-    cut = spec_thresholds(spec, images)
-    tally = QualityTally(spec.class_map.num_classes)
-    origin = Origin(spec.teacher, spec.round_index, cut.tau)
-    with AnnotationWriter(out_dir / ANNOTATIONS, tuple(images.values()), spec.class_map, origin) as writer:
-        write_label_maps(out_dir / LABEL_MAPS, pseudo_labels(spec, images, cut, tally, writer))
-    card = quality_card(tally, cut, spec.truth_share)
+    label_maps_of.cache_clear()  # the last round may have been made anew under its old name
+    chunks = pool_chunks(spec)
+    images = tuple(image for chunk in chunks for image in chunk.images)
+    with Workers(num_workers(images, len(chunks))) as workers:
+        histograms = workers.in_order(partial(chunk_histogram, spec.class_map.num_classes), chunks)
+        histogram = reduce(np.add, histograms)
+        cut = thresholds(spec.filter, spec.class_map.names, histogram, spec.round_index)
+        origin = Origin(spec.teacher, spec.round_index, cut.tau)
+        job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous)
+        tally = QualityTally(spec.class_map.num_classes)
+        with AnnotationWriter(out_dir / ANNOTATIONS, images, spec.class_map, origin) as writer:
+            filtered = workers.in_order(partial(filter_chunk, job), chunks)
+            write_encoded_maps(out_dir / LABEL_MAPS, annotated(filtered, tally, writer))
+    card = quality_card(tally, cut, histogram.sum(axis=1), spec.truth_share)
     write_json(out_dir / THRESHOLDS, cut.to_json())
     write_json(out_dir / QUALITY, card)
-    missing = [image.image_id for image in spec.images if image.image_id not in images]
+    found = {image.image_id for image in images}
     return {
         "num_images": len(images),
         "num_annotations": writer.num_annotations,
         "coverage": card["coverage"],
         "alarms": card["alarms"],
-        "missing": missing,
+        "missing": [image.image_id for image in spec.images if image.image_id not in found],
     }
 
 
-def predicted_images(spec: PseudoLabelSpec) -> dict[str, ImageRecord]:
-    """Return the pool images that have a prediction, by image id, in the order of the prediction files."""
+def pool_chunks(spec: PseudoLabelSpec) -> tuple[Chunk, ...]:
+    """Return the chunks of the predictions that hold pool images, in the order of the files."""
     pool = {image.image_id: image for image in spec.images}
-    found = (image_id for path in spec.predictions for image_id in read_image_ids(path))
-    images = {image_id: pool[image_id] for image_id in found if image_id in pool}
-    if not images:
+    chunks = tuple(chunk for path in spec.predictions for chunk in plan_chunks(path, pool))
+    if not chunks:
         raise DataError(
             f"pseudo-labels need predictions of pool images, got none for {len(pool)} images in "
             f"{len(spec.predictions)} files; look into the labelling step's quarantined images"
         )
-    return images
+    return chunks
 
 
-def spec_thresholds(spec: PseudoLabelSpec, images: dict[str, ImageRecord]) -> Thresholds:
-    """Return the round's thresholds; fixed ones too state the coverage to expect."""
-    histogram = pool_histogram(spec.predictions, spec.class_map.num_classes, images)
-    return thresholds(spec.filter, spec.class_map.names, histogram, spec.round_index)
+def num_workers(images: Sequence[ImageRecord], num_chunks: int) -> int:
+    """Return how many processes are worth their start."""
+    if sum(image.width * image.height for image in images) < PIXELS_WORTH_WORKERS:
+        return 1
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS, num_chunks)
 
 
-def pseudo_labels(
-    spec: PseudoLabelSpec,
-    images: dict[str, ImageRecord],
-    cut: Thresholds,
-    tally: QualityTally,
-    writer: AnnotationWriter,
-) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield image_id and pseudo-label of every image, counting it in tally and writing its annotations on the way."""
-    with nullcontext() if spec.previous is None else closing(LabelMaps(spec.previous)) as before:
-        for path in spec.predictions:
-            for prediction in read_predictions(path, images):
-                check_size(prediction, images[prediction.image_id])
-                label_map = filter_prediction(prediction, cut, spec.filter)
-                previous = before[prediction.image_id] if before and prediction.image_id in before else None
-                tally.add(prediction, label_map, previous)
-                writer.write(prediction.image_id, label_map, prediction.confidence)
-                yield prediction.image_id, label_map
-
-
-def check_size(prediction: Prediction, image: ImageRecord) -> None:
-    """Raise DataError unless a prediction has the size of its image."""
-    height, width = prediction.label_map.shape
-    if (height, width) != (image.height, image.width):
-        raise DataError(
-            f"{image.image_id}: the prediction must be {image.width} x {image.height} px as the image, "
-            f"got {width} x {height}; label its shard again"
-        )
+def annotated(chunks: Iterable[FilteredChunk], tally: QualityTally, writer: AnnotationWriter) -> Iterator[EncodedMap]:
+    """Yield the label maps of chunks, counting them in tally and writing their annotations on the way."""
+    for chunk in chunks:
+        tally.merge(chunk.tally)
+        for label_map, texts in zip(chunk.label_maps, chunk.annotations, strict=True):
+            writer.write(label_map.image_id, texts)
+            yield label_map
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

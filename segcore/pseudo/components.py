@@ -1,64 +1,165 @@
-"""Connected components of a label map and their run lengths."""
+"""Connected components of a label map and their run lengths, from one pass over all classes.
+
+A column of the map is cut into runs of one class; runs of neighbouring columns that touch are linked, and linked runs
+are a component. There are some thousand runs where there are some hundred thousand pixels, and COCO's run lengths,
+which go down the columns, follow from them at once.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-CONNECTIVITY = 8  # diagonal neighbours belong together, so that thin slanted objects stay one
+from segcore.records import IGNORE_INDEX
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of a label map: pixels of one class below each other. They cover it in column-major order.
+
+    shape: (H, W) of the map. start, end: (R,) int64 column-major positions, [start, end). class_id: (R,) uint8.
+    component: (R,) int64, equal for runs of one component. 8-connected: diagonal neighbours belong together, so that
+    thin slanted objects stay one. All ignored pixels are one component, wherever they are.
+    """
+
+    shape: tuple[int, int]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    class_id: NDArray[np.uint8]
+    component: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """Connected components of several classes of one label map, numbered from 1.
+    """The components of a label map, by class id (ignore is last), then by their first pixel in column-major order.
 
-    ids: (H, W) int32 component number, 0 where there is none. class_id, area_px: (K,) int64, entry 0 is number 1.
-    bbox: (K, 4) int64 x, y, width, height in px.
+    shape: (H, W) of the map. class_id, area_px: (K,) int64. bbox: (K, 4) int64 x, y, width, height in px.
+    run_start, run_end: (R,) int64 column-major positions, [start, end), by component, then position; a run may go on
+    in the next column. first_run: (K + 1,) int64, component k has the runs first_run[k] to first_run[k + 1].
     """
 
-    ids: NDArray[np.int32]
+    shape: tuple[int, int]
     class_id: NDArray[np.int64]
     area_px: NDArray[np.int64]
     bbox: NDArray[np.int64]
+    run_start: NDArray[np.int64]
+    run_end: NDArray[np.int64]
+    first_run: NDArray[np.int64]
 
 
-def find_components(label_map: NDArray[np.uint8], class_ids: Iterable[int]) -> Components:
-    """Return the 8-connected components of each of class_ids, in that order.
+def find_components(label_map: NDArray[np.uint8], min_px: int = 0) -> tuple[NDArray[np.uint8], Components]:
+    """Return a label map without its components of fewer than min_px pixels, and the components of that map.
 
-    label_map: (H, W) uint8.
+    label_map: (H, W) uint8 class ids, 255 = ignore, not empty. What is too small becomes ignore.
     """
-    ids = np.zeros(label_map.shape, np.int32)
-    classes, stats = [np.zeros(0, np.int64)], [np.zeros((0, 5), np.int64)]
-    for class_id in class_ids:
-        mask = label_map == class_id
-        if not mask.any():
-            continue
-        num, labels, stat, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=CONNECTIVITY)
-        ids[mask] = labels[mask] + sum(map(len, classes))
-        classes.append(np.full(num - 1, class_id, np.int64))
-        stats.append(stat[1:].astype(np.int64))
-    stat = np.concatenate(stats)
-    return Components(ids, np.concatenate(classes), stat[:, cv2.CC_STAT_AREA], stat[:, : cv2.CC_STAT_AREA])
+    runs = find_runs(label_map)
+    length = runs.end - runs.start
+    area_px = np.bincount(runs.component, length)  # exact: float64 counts to 2^53
+    small = (area_px[runs.component] < min_px) & (runs.class_id != IGNORE_INDEX)
+    if small.any():
+        class_id = np.where(small, np.uint8(IGNORE_INDEX), runs.class_id)
+        runs = Runs(runs.shape, runs.start, runs.end, class_id, runs.component)
+        label_map = cv2.transpose(np.repeat(class_id, length).reshape(runs.shape[::-1]))
+    return label_map, group(runs)
 
 
-def run_lengths(ids: NDArray[np.int32], num_components: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the COCO run lengths of component 1, 2 … num_components, from one pass over the map.
+def find_runs(label_map: NDArray[np.uint8]) -> Runs:
+    """Return the runs of a label map, (H, W) uint8, and which of them are connected."""
+    height, width = label_map.shape
+    columns = cv2.transpose(label_map).reshape(width, height)
+    begins = np.ones(columns.shape, bool)
+    np.not_equal(columns[:, 1:], columns[:, :-1], out=begins[:, 1:])
+    start = np.flatnonzero(begins)
+    end = np.append(start[1:], columns.size)
+    class_id = columns.ravel()[start]
+    return Runs((height, width), start, end, class_id, connect(start, end, class_id, height))
 
-    ids: (H, W) int32. Each yield: (R,) int64, lengths of alternating runs of absence and presence in column-major
-    order, starting with absence (perhaps 0); they add up to H * W.
+
+def connect(
+    start: NDArray[np.int64], end: NDArray[np.int64], class_id: NDArray[np.uint8], height: int
+) -> NDArray[np.int64]:
+    """Return the component of each run: (R,) int64. The arguments are as in Runs."""
+    num_left = int(np.searchsorted(start, end[-1] - height))  # runs that have a column to their right
+    top = start[:num_left] // height * height
+    first_row = np.maximum(start[:num_left] - 1, top)  # one row more at either end, for the diagonal neighbours
+    last_row = np.minimum(end[:num_left], top + height - 1)
+    first = np.searchsorted(start, first_row + height, "right") - 1
+    num_beside = np.searchsorted(start, last_row + height, "right") - first
+    run = np.repeat(np.arange(num_left), num_beside)
+    beside = np.arange(len(run)) - np.repeat(np.cumsum(num_beside) - num_beside - first, num_beside)
+    linked = class_id[run] == class_id[beside]
+    row_ends = np.cumsum(np.bincount(run[linked], minlength=len(start)))
+    links = (np.ones(linked.sum(), np.int8), beside[linked], np.concatenate([[0], row_ends]))
+    _, component = connected_components(csr_array(links, shape=(len(start),) * 2), connection="weak")
+    return np.asarray(component, np.int64)
+
+
+def group(runs: Runs) -> Components:
+    """Return the components that runs are of."""
+    num_runs = len(runs.start)
+    first_of = np.zeros(num_runs, np.int64)
+    first_of[runs.component[::-1]] = np.arange(num_runs)[::-1]  # of what is assigned twice the last stays
+    first_run = np.where(runs.class_id == IGNORE_INDEX, 0, first_of[runs.component])
+    key = runs.class_id * np.int64(num_runs) + first_run
+    order = np.argsort(key, kind="stable")
+    first = np.flatnonzero(np.diff(key[order], prepend=-1))
+    start, end = runs.start[order], runs.end[order]
+    height = runs.shape[0]
+    x = start // height
+    y, bottom = start - x * height, end - x * height
+    low_x, low_y = x[first], np.minimum.reduceat(y, first)
+    last = np.append(first[1:], num_runs)
+    bbox = np.stack([low_x, low_y, x[last - 1] + 1 - low_x, np.maximum.reduceat(bottom, first) - low_y], axis=1)
+    area_px = np.add.reduceat(end - start, first)
+    class_id = runs.class_id[order][first].astype(np.int64)
+    return Components(runs.shape, class_id, area_px, bbox, start, end, np.append(first, num_runs))
+
+
+def sum_over(components: Components, levels: NDArray[np.uint8], table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of table[level] over each component: (K,) float64.
+
+    levels: (H, W) uint8. table: (256,) float64.
     """
-    flat = ids.ravel(order="F")
-    starts = np.flatnonzero(np.diff(flat, prepend=-1))
-    ends = np.append(starts[1:], flat.size)
-    order = np.argsort(flat[starts], kind="stable")
-    bounds = np.searchsorted(flat[starts][order], np.arange(1, num_components + 2))
-    for first, last in itertools.pairwise(bounds):
-        runs = order[first:last]
-        edges = np.stack([starts[runs], ends[runs]], axis=1).ravel()
-        counts = np.diff(edges, prepend=0, append=flat.size)
-        yield counts[:-1] if counts[-1] == 0 else counts
+    values = cv2.LUT(cv2.transpose(levels), table).ravel()
+    order = np.argsort(components.run_start)
+    sums = np.empty(len(order))
+    sums[order] = np.add.reduceat(values, components.run_start[order])
+    return np.asarray(np.add.reduceat(sums, components.first_run[:-1]))
+
+
+def run_lengths(components: Components) -> Iterator[NDArray[np.int64]]:
+    """Yield the COCO run lengths of each component in turn.
+
+    Each: (N,) int64, lengths of alternating runs of absence and presence in column-major order, starting with absence
+    (perhaps 0); they add up to H * W.
+    """
+    num_pixels = components.shape[0] * components.shape[1]
+    begins, ends, first = merged(components)
+    num_components = len(first) - 1
+    component = np.repeat(np.arange(num_components), np.diff(first))
+    at = 2 * np.arange(len(begins)) + component  # each component has a pair a run and, after them, what is left
+    counts = np.empty(2 * len(begins) + num_components, np.int64)
+    before = np.concatenate([[0], ends[:-1]])
+    before[first[:-1]] = 0
+    counts[at], counts[at + 1] = begins - before, ends - begins
+    bounds = 2 * first + np.arange(num_components + 1)
+    counts[bounds[1:] - 1] = num_pixels - ends[first[1:] - 1]
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        yield counts[low : high if counts[high - 1] else high - 1]
+
+
+def merged(components: Components) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return start and end of runs, those joined that follow each other in one component, and first_run of these."""
+    start, end = components.run_start, components.run_end
+    begins = np.ones(len(start), bool)
+    np.not_equal(start[1:], end[:-1], out=begins[1:])
+    begins[components.first_run[:-1]] = True
+    run_index = np.flatnonzero(begins)
+    last = np.append(run_index[1:], len(start)) - 1
+    return start[run_index], end[last], np.searchsorted(run_index, components.first_run)

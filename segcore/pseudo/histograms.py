@@ -6,7 +6,7 @@ number of correct pixels beside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from segcore.errors import DataError
 from segcore.pseudo.confidence import NUM_LEVELS
-from segcore.pseudo.predictions import Prediction, read_predictions
+from segcore.pseudo.predictions import Prediction
 from segcore.records import IGNORE_INDEX
 
 CALIB_SCHEMA = pa.schema(
@@ -55,17 +55,11 @@ def histogram_of(prediction: Prediction, num_classes: int) -> NDArray[np.int64]:
     return counts.astype(np.int64).reshape(num_classes, NUM_LEVELS)
 
 
-def pool_histogram(
-    paths: Iterable[Path], num_classes: int, image_ids: Collection[str] | None = None
-) -> NDArray[np.int64]:
-    """Return the pixels of prediction files by predicted class and level: (C, 256) int64.
-
-    image_ids: only these; None takes all. Histograms of disjoint files add up.
-    """
+def pool_histogram(predictions: Iterable[Prediction], num_classes: int) -> NDArray[np.int64]:
+    """Return the pixels of many images by predicted class and level: (C, 256) int64."""
     total = np.zeros((num_classes, NUM_LEVELS), np.int64)
-    for path in paths:
-        for prediction in read_predictions(path, image_ids):
-            total += histogram_of(prediction, num_classes)
+    for prediction in predictions:
+        total += histogram_of(prediction, num_classes)
     return total
 
 

@@ -5,7 +5,8 @@ Uncalibrated and unfiltered on purpose: thresholds can be changed and applied ag
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import itertools
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -134,10 +135,24 @@ def read_predictions(path: Path, image_ids: Collection[str] | None = None) -> It
                     yield prediction
 
 
+def read_large_maps(path: Path, groups: Iterable[int], image_ids: Collection[str]) -> Iterator[Prediction]:
+    """Yield the predictions of image_ids in some row groups; small label maps are left out, and not read."""
+    with open_predictions(path) as parquet:
+        for group in groups:
+            for row in range((table := read_group(parquet, group, path, SCHEMA.names[:5])).num_rows):
+                if table["image_id"][row].as_py() in image_ids:
+                    yield Prediction(*large_maps_of(table, row, path))
+
+
 def read_image_ids(path: Path) -> tuple[str, ...]:
     """Return the image ids of a predictions file without reading its maps."""
+    return tuple(itertools.chain.from_iterable(read_group_ids(path)))
+
+
+def read_group_ids(path: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the image ids of each row group of a predictions file without reading its maps."""
     with open_predictions(path) as parquet:
-        return tuple(name for group in range(parquet.num_row_groups) for name in group_ids(parquet, group))
+        return tuple(tuple(group_ids(parquet, group)) for group in range(parquet.num_row_groups))
 
 
 def read_small_label_maps(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -180,10 +195,15 @@ def read_group(parquet: Any, group: int, path: Path, columns: list[str] | None =
 
 def prediction_of(table: Any, row: int, path: Path) -> Prediction:
     """Return one row of a table as a Prediction whose arrays share the table's memory."""
+    return Prediction(*large_maps_of(table, row, path), small_map_of(table, row, path))
+
+
+def large_maps_of(table: Any, row: int, path: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return image_id, label map and confidence of one row."""
     image_id = table["image_id"][row].as_py()
     shape = (table["height"][row].as_py(), table["width"][row].as_py())
     label_map, confidence = (map_of(table[name][row], shape, f"{path}: {image_id}") for name in SCHEMA.names[3:5])
-    return Prediction(image_id, label_map, confidence, small_map_of(table, row, path))
+    return image_id, label_map, confidence
 
 
 def small_map_of(table: Any, row: int, path: Path) -> NDArray[np.uint8] | None:

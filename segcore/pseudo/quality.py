@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.pseudo.confidence import dequantise
-from segcore.pseudo.predictions import Prediction
+from segcore.pseudo.filtering import PseudoLabel
 from segcore.pseudo.thresholds import Thresholds
 from segcore.records import IGNORE_INDEX
 
@@ -35,45 +34,53 @@ def count_pairs(rows: NDArray[np.uint8], columns: NDArray[np.uint8], num_classes
 
 
 class QualityTally:
-    """Sums over the images of a round, from which its quality card is made."""
+    """Sums over the images of a round, from which its quality card is made. Tallies of disjoint images add up."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.num_images = 0
         self.num_pixels = 0
-        self.predicted = np.zeros(num_classes, np.int64)  # pixels by predicted class
         self.kept = np.zeros(num_classes, np.int64)  # pixels by class of the pseudo-label
         self.images = np.zeros(num_classes, np.int64)  # images with a pixel of the class in the pseudo-label
         self.confidence = np.zeros(num_classes)  # sum over kept pixels
         self.changes = np.zeros((num_classes + 1, num_classes + 1), np.int64)  # [last round, this round]
 
-    def add(
-        self, prediction: Prediction, label_map: NDArray[np.uint8], previous: NDArray[np.uint8] | None = None
-    ) -> None:
+    def add(self, label: PseudoLabel, previous: NDArray[np.uint8] | None = None) -> None:
         """Count one image.
 
-        label_map: (H, W) uint8, the pseudo-label made of prediction. previous: (H, W) uint8, that of the last round.
+        previous: (H, W) uint8, the pseudo-label of the last round.
         """
-        kept = label_map != IGNORE_INDEX
-        classes = label_map[kept]
-        counts = np.bincount(classes, minlength=self.num_classes)
+        is_kept = label.components.class_id != IGNORE_INDEX
+        class_id, area_px = label.components.class_id[is_kept], label.components.area_px[is_kept]
+        counts = np.bincount(class_id, area_px, self.num_classes).astype(np.int64)
         self.num_images += 1
-        self.num_pixels += label_map.size
-        self.predicted += np.bincount(prediction.label_map.ravel(), minlength=self.num_classes)
+        self.num_pixels += label.label_map.size
         self.kept += counts
         self.images += counts > 0
-        self.confidence += np.bincount(classes, dequantise(prediction.confidence[kept]), self.num_classes)
+        self.confidence += np.bincount(class_id, label.confidence[is_kept], self.num_classes)
         if previous is not None:
-            self.changes += count_pairs(previous, label_map, self.num_classes)
+            self.changes += count_pairs(previous, label.label_map, self.num_classes)
+
+    def merge(self, other: QualityTally) -> None:
+        """Count the images that another tally counted."""
+        self.num_images += other.num_images
+        self.num_pixels += other.num_pixels
+        self.kept += other.kept
+        self.images += other.images
+        self.confidence += other.confidence
+        self.changes += other.changes
 
 
-def quality_card(tally: QualityTally, cut: Thresholds, truth_share: Sequence[float] | None) -> dict[str, Any]:
+def quality_card(
+    tally: QualityTally, cut: Thresholds, predicted_px: NDArray[np.int64], truth_share: Sequence[float] | None
+) -> dict[str, Any]:
     """Return the quality card as a JSON object; all shares are in [0, 1], None where there is nothing to divide by.
 
-    truth_share: each class's share of the labelled pixels of the ground truth, to compare with.
+    predicted_px: (C,) int64 pixels of the same images by predicted class. truth_share: each class's share of the
+    labelled pixels of the ground truth, to compare with.
     """
     kept = int(tally.kept.sum())
-    classes = [class_card(tally, cut, class_id, truth_share) for class_id in range(tally.num_classes)]
+    classes = [class_card(tally, cut, class_id, predicted_px, truth_share) for class_id in range(tally.num_classes)]
     churn = churn_of(tally.changes)
     return {
         "round_index": cut.round_index,
@@ -90,13 +97,17 @@ def quality_card(tally: QualityTally, cut: Thresholds, truth_share: Sequence[flo
 
 
 def class_card(
-    tally: QualityTally, cut: Thresholds, class_id: int, truth_share: Sequence[float] | None
+    tally: QualityTally,
+    cut: Thresholds,
+    class_id: int,
+    predicted_px: NDArray[np.int64],
+    truth_share: Sequence[float] | None,
 ) -> dict[str, Any]:
     """Return the card of one class.
 
     coverage: kept of the pixels predicted as the class. kept_share: of all kept pixels, those of the class.
     """
-    kept, predicted = int(tally.kept[class_id]), int(tally.predicted[class_id])
+    kept, predicted = int(tally.kept[class_id]), int(predicted_px[class_id])
     return {
         "name": cut.class_names[class_id],
         "tau": cut.tau[class_id],

@@ -24,7 +24,8 @@ from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+CALIBRATE_VERSION = 1
+FILTER_VERSION = 2  # 2: annotations of a class in the order of their first pixels, column by column
 CALIB_HISTOGRAM = "calib_histogram.parquet"
 
 
@@ -75,7 +76,7 @@ class Calibration:
 def calibrate_step(spec: FilterSpec) -> Step:
     """Return the calibrate step: the predictions, and the truth of calib."""
     inputs = {"shards": shard_digests(spec), "calib": spec.index.digests["calib"]}
-    return Step("calibrate", VERSION, calibration_place(spec.round_index), inputs)
+    return Step("calibrate", CALIBRATE_VERSION, calibration_place(spec.round_index), inputs)
 
 
 def calibrate(spec: FilterSpec) -> Calibration:
@@ -115,7 +116,7 @@ def filter_step(spec: FilterSpec, calibration: Calibration) -> Step:
         "teacher": spec.teacher.digest,
         "previous": None if spec.previous is None else spec.previous.digest,
     }
-    return Step("filter", VERSION, pseudo_labels_place(spec.round_index), inputs)
+    return Step("filter", FILTER_VERSION, pseudo_labels_place(spec.round_index), inputs)
 
 
 def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from segcore.errors import DataError
-from segcore.pseudo.annotations import AnnotationWriter, Origin, coco_file_names, decode_annotations
-from segcore.pseudo.confidence import dequantise
+from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_texts, coco_file_names, decode_annotations
+from segcore.pseudo.components import find_components, sum_over
+from segcore.pseudo.confidence import LEVEL_EDGES, dequantise
+from segcore.pseudo.filtering import PseudoLabel
 from segcore.records import ClassMap, ImageRecord
 
 GREY = (9, 9, 9)
@@ -24,11 +26,17 @@ def record(image_id, shape):
     return ImageRecord(image_id, source, file_name, "0", shape[1], shape[0], "0", image_id, "unlabeled")
 
 
+def pseudo_label(label_map, levels):
+    components = find_components(label_map)[1]
+    return PseudoLabel(label_map, components, sum_over(components, levels, LEVEL_EDGES))
+
+
 def write(path, label_maps, class_map=IMPLICIT, levels=None):
     images = [record(image_id, label_map.shape) for image_id, label_map in label_maps.items()]
     with AnnotationWriter(path, images, class_map, ORIGIN) as writer:
         for image_id, label_map in label_maps.items():
-            writer.write(image_id, label_map, np.full(label_map.shape, 16, np.uint8) if levels is None else levels)
+            label = pseudo_label(label_map, np.full(label_map.shape, 16, np.uint8) if levels is None else levels)
+            writer.write(image_id, annotation_texts(label, class_map, ORIGIN))
     return path
 
 
@@ -139,10 +147,9 @@ def test_a_listed_image_that_was_not_written_is_an_error_and_leaves_no_file(tmp_
 
 def test_an_image_that_is_not_listed_cannot_be_written(tmp_path):
     path = tmp_path / "a.json"
-    blank = np.zeros((2, 2), np.uint8)
     with (
         pytest.raises(DataError, match=r"'u/b.jpg' is not in the list of images"),
         AnnotationWriter(path, [record("u/a.jpg", (2, 2))], IMPLICIT, ORIGIN) as writer,
     ):
-        writer.write("u/b.jpg", blank, blank)
+        writer.write("u/b.jpg", [])
     assert not path.exists()

@@ -9,7 +9,7 @@ from segcore.data.label_maps import LabelMaps, write_label_maps
 from segcore.errors import DataError
 from segcore.pseudo.annotations import decode_annotations
 from segcore.pseudo.audit import audit
-from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels
+from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels, num_workers
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import ClassMap, ImageRecord
 
@@ -95,6 +95,23 @@ def test_the_same_input_gives_the_same_bytes(spec, out, tmp_path):
     assert build_pseudo_labels(spec, out) == build_pseudo_labels(spec, tmp_path / "again")
     for path in out.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_several_processes_write_the_same_bytes_as_one(spec, out, tmp_path, monkeypatch):
+    write_label_maps(tmp_path / "last", [("u/0", np.zeros(SHAPE, np.uint8))])
+    spec = replace(spec, previous=tmp_path / "last")
+    value = build_pseudo_labels(spec, out)
+    (tmp_path / "shared_out").mkdir()
+    monkeypatch.setattr("segcore.pseudo.build.num_workers", lambda images, num_chunks: 2)
+    assert build_pseudo_labels(spec, tmp_path / "shared_out") == value
+    for path in out.iterdir():
+        assert path.read_bytes() == (tmp_path / "shared_out" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(("side", "num"), [(8, 1), (16384, 2)])
+def test_workers_are_started_only_where_there_is_much_to_do(side, num, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    assert num_workers([replace(record("u/0"), width=side, height=side)], num_chunks=3) == num
 
 
 @pytest.mark.parametrize(

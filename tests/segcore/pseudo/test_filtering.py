@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from segcore.config.schema import FilterConfig
 from segcore.errors import DataError
-from segcore.pseudo.confidence import level_for
+from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, level_for
 from segcore.pseudo.filtering import filter_prediction
 from segcore.pseudo.predictions import Prediction
 from segcore.pseudo.thresholds import Thresholds
@@ -23,12 +23,28 @@ def grid(text):
 
 def filtered(label_map, confidence=None, cut=None, **fields):
     levels = np.full(label_map.shape, 200, np.uint8) if confidence is None else confidence
-    return filter_prediction(Prediction("x", label_map, levels), cut or cut_at(0.5, 0.5, 0.5), FilterConfig(**fields))
+    cut = cut or cut_at(0.5, 0.5, 0.5)
+    return filter_prediction(Prediction("x", label_map, levels), cut, FilterConfig(**fields)).label_map
 
 
 def test_each_class_has_its_own_threshold_and_what_is_under_it_is_ignore():
     levels = np.array([[36, 37, 36, 37]], np.uint8)
     assert filtered(grid("0011"), levels, cut_at(0.9, 0.89)).tolist() == grid(".011").tolist()
+
+
+def test_a_class_that_no_level_reaches_keeps_nothing_however_sure():
+    levels = np.array([[255, 255]], np.uint8)
+    assert level_for(1.0) == NO_LEVEL
+    assert filtered(grid("01"), levels, cut_at(1.0, float(LEVEL_EDGES[255]))).tolist() == grid(".1").tolist()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 9999), st.tuples(*[st.integers(0, 256)] * 3))
+def test_a_pixel_is_kept_from_the_level_of_its_class_on(seed, first_kept):
+    label_map, levels = np.random.default_rng(seed).integers(0, (3, 256), (4, 5, 2), np.uint8).transpose(2, 0, 1)
+    cut = Thresholds(tuple("abc"), "fixed", 1, (0.5,) * 3, first_kept, (None,) * 3)
+    expected = np.where(levels >= np.array(first_kept)[label_map], label_map, 255)
+    assert filtered(label_map, levels, cut).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

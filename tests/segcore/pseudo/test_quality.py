@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segcore.pseudo.components import find_components
 from segcore.pseudo.confidence import dequantise
-from segcore.pseudo.predictions import Prediction
+from segcore.pseudo.filtering import PseudoLabel
 from segcore.pseudo.quality import QualityTally, audit_rows, count_pairs, quality_card
 from segcore.pseudo.thresholds import Thresholds
 
@@ -15,10 +16,15 @@ def array(*rows):
     return np.array(rows, np.uint8)
 
 
+def pseudo_label(kept, level=32):
+    components = find_components(kept.reshape(1, -1))[1]
+    return PseudoLabel(kept, components, components.area_px * dequantise(np.array(level)))
+
+
 def card_of(predicted, kept, truth_share=None, previous=None, level=32):
     tally = QualityTally(2)
-    tally.add(Prediction("x", predicted, np.full(predicted.shape, level, np.uint8)), kept, previous)
-    return quality_card(tally, CUT, truth_share)
+    tally.add(pseudo_label(kept, level), previous)
+    return quality_card(tally, CUT, np.bincount(predicted.ravel(), minlength=2), truth_share)
 
 
 def test_the_card_says_what_was_kept_of_each_class():
@@ -71,6 +77,17 @@ def test_without_a_last_round_there_is_no_churn():
 def test_a_class_that_vanishes_or_explodes_raises_an_alarm(kept, truth_share, alarm):
     (found,) = card_of(array([0, 0, 0, 1]), kept, truth_share)["alarms"]
     assert found.startswith(alarm)
+
+
+def test_tallies_of_disjoint_images_add_up():
+    labels = [pseudo_label(array(0, 1, 255)), pseudo_label(array(1, 1, 1)), pseudo_label(array(255, 0, 255))]
+    whole, first, second = QualityTally(2), QualityTally(2), QualityTally(2)
+    for tally, parts in ((whole, labels), (first, labels[:1]), (second, labels[1:])):
+        for label in parts:
+            tally.add(label, array(0, 0, 0))
+    first.merge(second)
+    cards = [quality_card(tally, CUT, np.array([5, 4]), None) for tally in (first, whole)]
+    assert cards[0] == cards[1]
 
 
 def test_a_class_without_ground_truth_raises_no_alarm():
