@@ -1,7 +1,8 @@
-"""Rows 12, 13 and 17 of the fault matrix: the server dies, stays away, or its database is locked, and work goes on."""
+"""Rows 12, 13, 14 and 17 of the fault matrix: the server dies or is away, its database is locked, the power goes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -20,8 +21,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import temporary_settings
 from prefect.states import Cancelling
 
+from flows import bootstrap
 from flows.server import answers, free_port, local_api, server_command
+from segcore.config.roots import ROOTS
 from segcore.errors import CancelledError
+from segcore.process.supervisor import descendants
 from segcore.store.events import read_events
 from segcore.store.lock import lock_holder
 
@@ -101,6 +105,14 @@ def start(server: Server, config: Path, *options: str) -> subprocess.Popen[bytes
         )  # fmt: skip
 
 
+def start_worker(server: Server, home: Path) -> subprocess.Popen[bytes]:
+    """Start a worker whose flow runs live in home."""
+    env = {**os.environ, **server.env, ROOTS: str(home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", bootstrap.POOL]
+    with (home / "worker.log").open("ab") as log:
+        return subprocess.Popen(command, env=env, cwd=PROJECT, stdout=log, stderr=log, start_new_session=True)
+
+
 def progress(folder: Path) -> int:
     """Return how much the training of round 0 has written."""
     return sum(path.stat().st_size for path in folder.glob("round_00/student.*.resume/progress.jsonl"))
@@ -152,3 +164,46 @@ def test_a_run_ends_well_though_the_database_is_locked_for_20_s(
     database.close()
     assert process.wait(timeout=TIMEOUT_S) == 0
     assert server.flow_run("locked").state_name == "Completed"
+
+
+def test_after_a_power_cut_doctor_marks_the_run_and_a_retry_goes_on(
+    server: Server, write_tiny: Any, tmp_path: Path
+) -> None:
+    write_tiny(tmp_path, "power")
+    folder = tmp_path / "artifacts" / "power"
+    with server.settings():
+        bootstrap.register(PROJECT, num_gpus=1)
+    worker = start_worker(server, tmp_path)
+    with server.settings(), get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("pseudo-label-loop/local")
+        client.create_flow_run_from_deployment(deployment.id, parameters={"config": "power.yaml"})
+    wait_until(lambda: progress(folder) > 0, "a training")
+    everybody = [worker.pid, *descendants(worker.pid)]
+    server.kill()
+    for pid in everybody:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    worker.wait()
+    server.start()
+    assert server.flow_run("power").state_name == "Running", "nobody could tell the server"
+    wait_until(lambda: "it is marked as Crashed now" in doctor(server, tmp_path), "a state old enough to judge by")
+    flow_run = server.flow_run("power")
+    assert flow_run.state_name == "Crashed"
+    worker = start_worker(server, tmp_path)
+    try:
+        retry = [sys.executable, "-m", "prefect", "flow-run", "retry", str(flow_run.id)]
+        subprocess.run(retry, env={**os.environ, **server.env}, cwd=PROJECT, check=True, capture_output=True)
+        wait_until(lambda: server.flow_run("power").state_name == "Completed", "the end of the run")
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    done = [event["place"] for event in read_events(folder) if event["event"] == "step_done"]
+    assert len(done) == len(set(done)), "a step was made twice"
+
+
+def doctor(server: Server, home: Path) -> str:
+    """Return what `segloop doctor` says."""
+    command = [sys.executable, "-m", "flows.cli", "doctor", "--artifacts", str(home / "artifacts")]
+    return subprocess.run(
+        command, env={**os.environ, **server.env}, cwd=home, capture_output=True, text=True, timeout=TIMEOUT_S
+    ).stdout
