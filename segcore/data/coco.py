@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from segcore.data.images import file_name_problem
@@ -134,7 +135,7 @@ class CocoReader:
             if problem is not None:
                 self.problems.add(f"{where} (id {image_id}): {problem}")
                 continue
-            name = str(PurePosixPath(entry["file_name"]))
+            name = posixpath.normpath(entry["file_name"])  # "./a" and "a//b" are other spellings; ".." was refused
             if name in names:
                 self.problems.add(f"{where} (id {image_id}): file_name {name!r} is listed twice")
             names.add(name)

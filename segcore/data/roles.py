@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast, get_args
@@ -95,9 +96,10 @@ def write_images(path: Path, images: Sequence[ImageRecord]) -> None:
 def read_images(path: Path) -> tuple[ImageRecord, ...]:
     """Read what write_images wrote."""
     try:
-        rows = pq.read_table(path).to_pylist()
-        images = tuple(ImageRecord(**row) for row in rows)
-    except (OSError, pa.ArrowInvalid, TypeError) as error:
+        table = pq.read_table(path)
+        names = [field.name for field in dataclasses.fields(ImageRecord)]
+        images = tuple(itertools.starmap(ImageRecord, zip(*(table[name].to_pylist() for name in names), strict=True)))
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise DataError(f"{path}: expected the images of an index step, cannot be read ({error})") from error
     unknown = sorted({image.role for image in images} - set(get_args(Role)))
     if unknown:

@@ -6,6 +6,7 @@ Uncalibrated and unfiltered on purpose: thresholds can be changed and applied ag
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +126,11 @@ def read_predictions(path: Path, image_ids: Collection[str] | None = None) -> It
     One row group is in memory at a time. The arrays are read-only. A damaged file raises DataError.
     """
     wanted = None if image_ids is None else frozenset(image_ids)
+    ordered = sorted(wanted or ())
     with open_predictions(path) as parquet:
         for group in range(parquet.num_row_groups):
+            if wanted is not None and not may_hold(parquet, group, ordered):
+                continue
             if wanted is not None and wanted.isdisjoint(group_ids(parquet, group)):
                 continue
             for row in range((table := read_group(parquet, group, path)).num_rows):
@@ -177,6 +181,15 @@ def open_predictions(path: Path) -> Any:
         parquet.close()
         raise DataError(f"{path}: must have the columns {SCHEMA.names}, got {parquet.schema_arrow.names}")
     return parquet
+
+
+def may_hold(parquet: Any, group: int, wanted: list[str]) -> bool:
+    """Tell whether a row group may hold one of the wanted images, sorted, judging by its least and greatest id."""
+    ids = parquet.metadata.row_group(group).column(SCHEMA.names.index("image_id")).statistics
+    if ids is None or not ids.has_min_max:
+        return True
+    first = bisect_left(wanted, ids.min)
+    return first < len(wanted) and wanted[first] <= ids.max
 
 
 def group_ids(parquet: Any, group: int) -> list[str]:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 GROUND_TRUTH = "ground_truth.arrow"
+MAX_CHANGED = 5  # named in one error
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,14 @@ def index_images(run: Run) -> Index:
 
 def refuse_changed_data(run: Run, step: Step) -> None:
     """Raise RunChangedError when an index of other data is there and the run may not be updated."""
-    others = published_candidates(run.path, step.place)
-    if run.update or not others or any(manifest.key == step.key for _, manifest in others):
+    if run.update or run.layout.step_dir(step).exists():
         return
-    fields = ", ".join(difference(step, others[-1][1].inputs)) or "the way the index is made"
+    others = published_candidates(run.path, step.place)
+    if not others:
+        return
+    changed = difference(step, others[-1][1].inputs) or ("the way the index is made",)
+    more = f" and {len(changed) - MAX_CHANGED} more" if len(changed) > MAX_CHANGED else ""
+    fields = ", ".join(changed[:MAX_CHANGED]) + more
     raise RunChangedError(
         f"{run.folder}: images, labels or roles are not those the run was started with (changed: {fields}); "
         "undo the change, use another run_id, or pass --update to redo what depends on it (--plan shows what)"

@@ -15,6 +15,9 @@ JSON: TypeAlias = (
 )
 
 
+ALREADY_PLAIN = frozenset((str, int, bool, type(None)))  # spares most of the calls on a hundred thousand images
+
+
 def canonical_json(value: JSON) -> str:
     """Return the one JSON spelling of value: ASCII, keys sorted, no spaces, floats as repr.
 
@@ -48,9 +51,15 @@ def plain(value: JSON, place: str = "value") -> JSON:
     if isinstance(value, PurePath):
         return value.as_posix()
     if isinstance(value, Mapping):
-        return {plain_key(key, place): plain(item, f"{place}.{key}") for key, item in value.items()}
+        return {
+            plain_key(key, place): item if type(item) in ALREADY_PLAIN else plain(item, f"{place}.{key}")
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [
+            item if type(item) in ALREADY_PLAIN else plain(item, f"{place}[{index}]")
+            for index, item in enumerate(value)
+        ]
     if isinstance(value, set | frozenset):
         return sorted((plain(item, f"{place}{{}}") for item in value), key=canonical_json)
     return plain_record(value, place)

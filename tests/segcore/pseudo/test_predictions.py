@@ -54,6 +54,17 @@ def test_only_wanted_images_are_read(tmp_path):
     ]
 
 
+@given(ids=st.sets(st.text("aé/😀", min_size=1, max_size=5), max_size=40), data=st.data())
+def test_any_choice_of_images_is_found_in_any_order_of_writing(tmp_path_factory, ids, data):
+    written = data.draw(st.permutations(sorted(ids)))
+    wanted = data.draw(st.sets(st.sampled_from([*written, "b", "", "😁"])))
+    path = tmp_path_factory.mktemp("chosen") / "predictions.parquet"
+    with PredictionWriter(path) as writer:
+        for image_id in written:
+            writer.write(Prediction(image_id, np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8)))
+    assert [p.image_id for p in read_predictions(path, wanted)] == [name for name in written if name in wanted]
+
+
 def test_equal_predictions_give_equal_bytes(tmp_path):
     first, second = (write(tmp_path / name, [prediction("a"), prediction("b")]) for name in ("1", "2"))
     assert first.read_bytes() == second.read_bytes()
