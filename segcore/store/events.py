@@ -15,31 +15,34 @@ from segcore.store.layout import RunLayout
 
 logger = logging.getLogger(__name__)
 
+UNSYNCED = frozenset({"step_reused"})  # hundreds at each start of a large run, and the next start tells them again
+
 
 def append_event(run_dir: Path, event: str, **fields: JSON) -> bool:
     """Append one line {"time", "event", …fields} to events.jsonl; return whether it is on disk.
 
-    time: UTC, ISO 8601, informative only. One write per line, so that writers do not mix; synced. Best effort: a full
-    disk costs the line and a warning, never the step.
+    time: UTC, ISO 8601, informative only. One write per line, so that writers do not mix; synced, unless it is in
+    UNSYNCED. Best effort: a full disk costs the line and a warning, never the step.
     """
     record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **plain(fields)}
     line = (json.dumps(record, allow_nan=False) + "\n").encode("ascii")
     try:
-        append_line(RunLayout(run_dir).events_file, line)
+        append_line(RunLayout(run_dir).events_file, line, synced=event not in UNSYNCED)
     except OSError as error:
         logger.warning("event %s not written: %s", event, error)
         return False
     return True
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append a line durably, starting a new one where a power cut left half a line."""
+def append_line(path: Path, line: bytes, synced: bool) -> None:
+    """Append a line, starting a new one where a power cut left half a line; synced: block until it is on disk."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         os.write(descriptor, b"\n" + line if torn else line)
-        os.fsync(descriptor)
+        if synced:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
