@@ -157,7 +157,7 @@ def annotations_of(label: PseudoLabel, category_ids: dict[int, int], origin: Ori
             yield head | shape | {"score": mean, "segloop": key}
 
 
-def compressed(counts: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, Any]:
+def compressed(counts: NDArray[np.uint32], shape: tuple[int, int]) -> dict[str, Any]:
     """Return run lengths of a map of shape (H, W) as a `segmentation` with compressed RLE."""
     rle = coco_mask.frPyObjects({"size": shape, "counts": counts}, *shape)
     return {"size": list(shape), "counts": rle["counts"].decode("ascii")}

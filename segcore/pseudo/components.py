@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from segcore.records import IGNORE_INDEX
 
@@ -24,8 +22,8 @@ class Runs:
     """The runs of a label map: pixels of one class below each other. They cover it in column-major order.
 
     shape: (H, W) of the map. start, end: (R,) int64 column-major positions, [start, end). class_id: (R,) uint8.
-    component: (R,) int64, equal for runs of one component. 8-connected: diagonal neighbours belong together, so that
-    thin slanted objects stay one. All ignored pixels are one component, wherever they are.
+    component: (R,) int64, index of the first run that it is connected with; diagonal neighbours are
+    connected (8-connectivity), so that thin slanted objects stay one.
     """
 
     shape: tuple[int, int]
@@ -39,7 +37,8 @@ class Runs:
 class Components:
     """The components of a label map, by class id (ignore is last), then by their first pixel in column-major order.
 
-    shape: (H, W) of the map. class_id, area_px: (K,) int64. bbox: (K, 4) int64 x, y, width, height in px.
+    All ignored pixels are one component, wherever they are. shape: (H, W) of the map. class_id, area_px: (K,) int64.
+    bbox: (K, 4) int64 x, y, width, height in px.
     run_start, run_end: (R,) int64 column-major positions, [start, end), by component, then position; a run may go on
     in the next column. first_run: (K + 1,) int64, component k has the runs first_run[k] to first_run[k + 1].
     """
@@ -84,7 +83,7 @@ def find_runs(label_map: NDArray[np.uint8]) -> Runs:
 def connect(
     start: NDArray[np.int64], end: NDArray[np.int64], class_id: NDArray[np.uint8], height: int
 ) -> NDArray[np.int64]:
-    """Return the component of each run: (R,) int64. The arguments are as in Runs."""
+    """Return the first run of each run's component: (R,) int64. The arguments are as in Runs."""
     num_left = int(np.searchsorted(start, end[-1] - height))  # runs that have a column to their right
     top = start[:num_left] // height * height
     first_row = np.maximum(start[:num_left] - 1, top)  # one row more at either end, for the diagonal neighbours
@@ -93,20 +92,33 @@ def connect(
     num_beside = np.searchsorted(start, last_row + height, "right") - first
     run = np.repeat(np.arange(num_left), num_beside)
     beside = np.arange(len(run)) - np.repeat(np.cumsum(num_beside) - num_beside - first, num_beside)
-    linked = class_id[run] == class_id[beside]
-    row_ends = np.cumsum(np.bincount(run[linked], minlength=len(start)))
-    links = (np.ones(linked.sum(), np.int8), beside[linked], np.concatenate([[0], row_ends]))
-    _, component = connected_components(csr_array(links, shape=(len(start),) * 2), connection="weak")
-    return np.asarray(component, np.int64)
+    linked = np.flatnonzero(class_id[run] == class_id[beside])
+    return first_connected(run[linked], beside[linked], len(start))
+
+
+def first_connected(left: NDArray[np.int64], right: NDArray[np.int64], num: int) -> NDArray[np.int64]:
+    """Return the smallest number that each of 0 … num - 1 is connected with: (num,) int64.
+
+    left, right: (L,) int64, the pairs that are linked. Union-find on all pairs at once: the root of the one side is
+    hung under that of the other where it is smaller, paths are shortened to their roots, and so again with the pairs
+    that are still apart, of which there are few after the first time.
+    """
+    root = np.arange(num)
+    while len(left):
+        np.minimum.at(root, np.maximum(left, right), np.minimum(left, right))
+        while not np.array_equal(shorter := root[root], root):
+            root = shorter
+        left, right = root[left], root[right]
+        apart = left != right
+        left, right = left[apart], right[apart]
+    return root
 
 
 def group(runs: Runs) -> Components:
     """Return the components that runs are of."""
     num_runs = len(runs.start)
-    first_of = np.zeros(num_runs, np.int64)
-    first_of[runs.component[::-1]] = np.arange(num_runs)[::-1]  # of what is assigned twice the last stays
-    first_run = np.where(runs.class_id == IGNORE_INDEX, 0, first_of[runs.component])
-    key = runs.class_id * np.int64(num_runs) + first_run
+    component = np.where(runs.class_id == IGNORE_INDEX, 0, runs.component)
+    key = runs.class_id * np.int64(num_runs) + component
     order = np.argsort(key, kind="stable")
     first = np.flatnonzero(np.diff(key[order], prepend=-1))
     start, end = runs.start[order], runs.end[order]
@@ -133,10 +145,10 @@ def sum_over(components: Components, levels: NDArray[np.uint8], table: NDArray[n
     return np.asarray(np.add.reduceat(sums, components.first_run[:-1]))
 
 
-def run_lengths(components: Components) -> Iterator[NDArray[np.int64]]:
+def run_lengths(components: Components) -> Iterator[NDArray[np.uint32]]:
     """Yield the COCO run lengths of each component in turn.
 
-    Each: (N,) int64, lengths of alternating runs of absence and presence in column-major order, starting with absence
+    Each: (N,) uint32, lengths of alternating runs of absence and presence in column-major order, starting with absence
     (perhaps 0); they add up to H * W.
     """
     num_pixels = components.shape[0] * components.shape[1]
@@ -144,7 +156,7 @@ def run_lengths(components: Components) -> Iterator[NDArray[np.int64]]:
     num_components = len(first) - 1
     component = np.repeat(np.arange(num_components), np.diff(first))
     at = 2 * np.arange(len(begins)) + component  # each component has a pair a run and, after them, what is left
-    counts = np.empty(2 * len(begins) + num_components, np.int64)
+    counts = np.empty(2 * len(begins) + num_components, np.uint32)
     before = np.concatenate([[0], ends[:-1]])
     before[first[:-1]] = 0
     counts[at], counts[at + 1] = begins - before, ends - begins
