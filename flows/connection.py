@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 from prefect.settings import get_current_settings, temporary_settings, update_current_profile
 from pydantic import SecretStr
 
-from flows.server import PROBE_S, answers
+from flows.server import answers
 from segcore.errors import ConfigError
 
+REPLY_S = 30.0  # a server that has just started on a busy machine may take seconds
 LOCAL_API = "http://127.0.0.1:4200/api"
 API_URL = "PREFECT_API_URL"
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"
@@ -121,5 +122,5 @@ def reply_of(url: str, auth: str | None) -> bytes:
     request = urllib.request.Request(f"{url}/admin/version")
     if auth is not None:
         request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
-    with urllib.request.urlopen(request, timeout=PROBE_S) as reply:
+    with urllib.request.urlopen(request, timeout=REPLY_S) as reply:
         return bytes(reply.read())

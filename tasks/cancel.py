@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ def stops_when_cancelled(flow: Callable[Arguments, Result]) -> Callable[Argument
             except (CancelledError, CancelledRun) as error:
                 return cancelled_state(error)  # type: ignore[return-value]  # Prefect takes it for the flow's state
 
+    # Prefect reads the parameters' types, which are texts that mean something in the flow's own module alone
+    watched.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return watched
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import Settings, temporary_settings
 from prefect.workers.process import ProcessWorker
 
@@ -220,6 +222,23 @@ def test_prefect_yaml_is_looked_for_here_then_beside_the_package(tmp_path, monke
     monkeypatch.setattr(flows, "__file__", str(tmp_path / "site" / "flows" / "__init__.py"))
     with pytest.raises(ConfigError, match=r"prefect\.yaml must be in the current folder"):
         bootstrap.project_folder()
+
+
+def test_every_deployed_flow_takes_what_the_run_form_sends(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    asked = {
+        "pseudo-label-loop": {"config": "a.yaml", "overrides": ["train.lr=0.1"]},
+        "predict": {"images": "a", "out": "b", "views": [64, 96], "size": [32, 64]},
+        "evaluate": {"annotations": "a.json", "images": "b", "trained_on": ["c"], "views": None},
+        "make-submission": {"run": "a", "out": "b.csv", "size": [32, 64]},
+        "mark-crashed": {"flow_run_id": "a"},
+    }
+    entrypoints = {item["entrypoint"] for item in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]}
+    deployed = [load_flow_from_entrypoint(entrypoint) for entrypoint in entrypoints]
+    assert {flow.name for flow in deployed} == set(asked)
+    for flow in deployed:
+        taken = flow.validate_parameters(asked[flow.name])
+        assert set(asked[flow.name]) <= set(taken)
 
 
 def settings_in(table: Mapping[str, Any], name: str = "") -> dict[str, Any]:
