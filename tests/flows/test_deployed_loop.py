@@ -7,9 +7,8 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,8 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from segcore.store.events import read_events
 from segcore.store.lock import lock_holder
+
+from .watching import begun, times_done, trained_past, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900), pytest.mark.usefixtures("prefect_worker")]
 
@@ -43,34 +44,9 @@ def start(api: Any, run_id: str, **more: Any) -> UUID:
     return api.start(LOOP, {"config": "tiny.yaml", "run_id": run_id, **more})
 
 
-def wait_until(reached: Callable[[], bool], what: str) -> None:
-    """Wait for a moment in a run; fail when it does not come."""
-    end = time.monotonic() + TIMEOUT_S
-    while not reached():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.05)
-
-
 def has_ended(run: FlowRun) -> bool:
     """Return whether a flow run is in a final state."""
     return run.state is not None and run.state.is_final()
-
-
-def trained_past(folder: Path, place: str, iteration: int) -> bool:
-    """Return whether a training has reported an iteration."""
-    lines = [line for path in folder.glob(f"{place}.*.resume/progress.jsonl") for line in path.read_text().splitlines()]
-    return any(json.loads(line).get("iteration", 0) >= iteration for line in lines)
-
-
-def begun(folder: Path, kind: str) -> bool:
-    """Return whether a step of a kind has begun."""
-    return any(event["event"] == "step_started" and event["kind"] == kind for event in read_events(folder))
-
-
-def trainings(folder: Path) -> Counter[str]:
-    """Return how often each training was finished."""
-    done = (event for event in read_events(folder) if event["event"] == "step_done" and event["kind"] == "train")
-    return Counter(str(event["place"]) for event in done)
 
 
 def resumed_at(folder: Path) -> list[int]:
@@ -143,13 +119,13 @@ def test_a_second_run_under_the_same_name_reuses_everything_and_says_so(
     prefect_api: Any, finished: tuple[UUID, Path]
 ) -> None:
     folder = finished[1]
-    before, trained = outcome(folder), trainings(folder)
+    before, trained = outcome(folder), times_done(folder, "train")
     run = prefect_api.wait_for(start(prefect_api, "whole"), has_ended, TIMEOUT_S)
     assert run.state_name == "Completed", run.state
     _, tasks = whole_family(prefect_api, run.id)
     redone = {task.name for task in tasks if task.state_name != "Reused" and not task.name.startswith("pseudo-label-")}
     assert redone == {"gate", "publish outputs"}  # cheap, and made anew each time
-    assert (outcome(folder), trainings(folder)) == (before, trained)
+    assert (outcome(folder), times_done(folder, "train")) == (before, trained)
 
 
 def test_retry_after_a_failure_late_in_round_1_trains_nothing_again(prefect_api: Any, prefect_place: Any) -> None:
@@ -159,7 +135,7 @@ def test_retry_after_a_failure_late_in_round_1_trains_nothing_again(prefect_api:
     run = prefect_api.wait_for(start(prefect_api, "late"), has_ended, TIMEOUT_S)
     assert run.state_name == "Failed", run.state
     once = Counter({"round_00/student": 1, "round_01/student": 1})
-    assert trainings(folder) == once
+    assert times_done(folder, "train") == once
     retry_from_the_ui(prefect_api, run.id)
     run = prefect_api.wait_for(run.id, lambda run: has_ended(run) and run.run_count == 2, TIMEOUT_S)
     assert run.state_name == "Failed", "what was wrong still is"
@@ -167,7 +143,7 @@ def test_retry_after_a_failure_late_in_round_1_trains_nothing_again(prefect_api:
     prefect_command(prefect_api, "flow-run", "retry", str(run.id))
     run = prefect_api.wait_for(run.id, lambda run: has_ended(run) and run.run_count == 3, TIMEOUT_S)
     assert run.state_name == "Completed", run.state
-    assert trainings(folder) == once
+    assert times_done(folder, "train") == once
 
 
 def retry_from_the_ui(api: Any, flow_run_id: UUID) -> None:
@@ -203,7 +179,7 @@ def test_cancelled_in_training_and_in_labelling_it_goes_on_and_ends_as_if_undist
     last = prefect_api.wait_for(start(prefect_api, "cancelled"), has_ended, TIMEOUT_S)
     assert last.state_name == "Completed", last.state
     assert max(resumed_at(folder)) >= 3, "training began again from the start"
-    assert set(trainings(folder).values()) == {1}
+    assert set(times_done(folder, "train").values()) == {1}
     assert outcome(folder) == outcome(finished[1])
 
 
@@ -225,7 +201,7 @@ def test_a_second_run_while_one_is_alive_is_told_who_holds_it(prefect_api: Any, 
     assert second.state is not None
     assert "must be free to be written to, and is held by pid" in str(second.state.message)
     waiting = prefect_api.wait_for(first, lambda run: run.state_name == "Suspended", TIMEOUT_S)
-    assert trainings(folder) == Counter({"round_00/student": 1})
+    assert times_done(folder, "train") == Counter({"round_00/student": 1})
     assert list(read_events(folder))[-1]["event"] == "waiting"
     assert lock_holder(folder) is None, "a run that waits for a person holds nothing"
     answer_the_form(prefect_api, waiting.id, {"go_on": False, "note": "good enough"})
@@ -233,4 +209,4 @@ def test_a_second_run_while_one_is_alive_is_told_who_holds_it(prefect_api: Any, 
     assert ended.state_name == "Completed", ended.state
     outputs = [event for event in read_events(folder) if event["event"] == "outputs"]
     assert outputs[-1]["reason"] == "round 1 was not approved: good enough"
-    assert trainings(folder) == Counter({"round_00/student": 1})
+    assert times_done(folder, "train") == Counter({"round_00/student": 1})

@@ -23,6 +23,8 @@ from segcore.store.events import read_events
 from segcore.store.layout import RunLayout
 from segcore.store.verify import verify_run
 
+from .watching import begun, times_done, trained_past
+
 TIMEOUT_S = 240
 pytestmark = pytest.mark.timeout(900)
 
@@ -61,17 +63,6 @@ def run_and_kill(config: Path, reached: Callable[[Path], bool], how: signal.Sign
     process.wait(timeout=TIMEOUT_S)
 
 
-def trained_past(folder: Path, place: str, iteration: int) -> bool:
-    """Return whether a training has reported an iteration."""
-    lines = [line for path in folder.glob(f"{place}.*.resume/progress.jsonl") for line in path.read_text().splitlines()]
-    return any(json.loads(line).get("iteration", 0) >= iteration for line in lines)
-
-
-def labelling(folder: Path) -> bool:
-    """Return whether round 1 has begun to label."""
-    return any(event["event"] == "step_started" and event["kind"] == "label" for event in read_events(folder))
-
-
 def outcome(folder: Path) -> dict[str, Any]:
     """Return everything two equal runs must agree on."""
     rounds = [json.loads(RunLayout(folder).round_file(index).read_text()) for index in (0, 1)]
@@ -107,8 +98,7 @@ def test_outputs_are_whole_and_readable_by_others(undisturbed: Path) -> None:
 def test_a_second_start_redoes_nothing(undisturbed: Path) -> None:
     before = outcome(undisturbed)
     run_to_the_end(undisturbed.parent.parent / "undisturbed.yaml")
-    done = Counter(event["place"] for event in read_events(undisturbed) if event["event"] == "step_done")
-    assert max(done.values()) == 1
+    assert set(times_done(undisturbed).values()) == {1}
     assert outcome(undisturbed) == before
 
 
@@ -119,12 +109,10 @@ def test_killed_in_training_and_in_labelling_it_ends_as_if_undisturbed(
     run_and_kill(config, lambda folder: trained_past(folder, "round_00/student", 4), signal.SIGKILL)
     folder = undisturbed.parent / "killed"
     assert trained_past(folder, "round_00/student", 4), "checkpoints survive the death of the owner"
-    wait_until_free(config, labelling)
+    wait_until_free(config, lambda folder: begun(folder, "label"))
     assert run_to_the_end(config) == folder
-    events = list(read_events(folder))
-    done = Counter(event["place"] for event in events if event["event"] == "step_done")
-    assert max(done.values()) == 1, "a step was made twice"
-    started = Counter(event["place"] for event in events if event["event"] == "step_started")
+    assert set(times_done(folder).values()) == {1}, "a step was made twice"
+    started = Counter(event["place"] for event in read_events(folder) if event["event"] == "step_started")
     assert started["round_00/student"] == 2
     assert resumed_at(folder) >= 4, "training began again from the start"
     assert outcome(folder) == outcome(undisturbed)

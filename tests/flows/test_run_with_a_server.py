@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ from prefect.states import Cancelling
 from segcore.errors import CancelledError
 from segcore.store.lock import lock_holder
 from tasks.crashed import mark_crashed_runs, zombies
+
+from .watching import trained_past, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
 
@@ -37,14 +37,6 @@ def start(api: Any, config: Path, run_id: str) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def wait_until(reached: Callable[[], bool], what: str) -> None:
-    """Wait for a moment in a run; fail when it does not come."""
-    end = time.monotonic() + TIMEOUT_S
-    while not reached():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.1)
-
-
 def flow_run_of(api: Any, run_id: str) -> FlowRun:
     """Return the newest flow run of a name."""
     with api.client() as client:
@@ -55,7 +47,7 @@ def flow_run_of(api: Any, run_id: str) -> FlowRun:
 def test_cancelled_in_prefect_without_a_worker_it_stops_by_itself(prefect_api: Any, prefect_place: Any) -> None:
     folder = prefect_place.home / "artifacts" / "no-worker"
     process = start(prefect_api, prefect_place.config, "no-worker")
-    wait_until(lambda: any(folder.glob("round_00/student.*.resume/progress.jsonl")), "a training")
+    wait_until(lambda: trained_past(folder, "round_00/student", 1), "a training")
     flow_run = flow_run_of(prefect_api, "no-worker")
     with prefect_api.client() as client:
         client.set_flow_run_state(flow_run.id, Cancelling())
@@ -68,7 +60,7 @@ def test_cancelled_in_prefect_without_a_worker_it_stops_by_itself(prefect_api: A
 def test_a_dead_run_is_marked_crashed_and_a_stalled_one_is_not(prefect_api: Any, prefect_place: Any) -> None:
     folder = prefect_place.home / "artifacts" / "zombie"
     process = start(prefect_api, prefect_place.config, "zombie")
-    wait_until(lambda: any(folder.glob("round_00/student.*.resume/progress.jsonl")), "a training")
+    wait_until(lambda: trained_past(folder, "round_00/student", 1), "a training")
     flow_run = flow_run_of(prefect_api, "zombie")
     process.send_signal(signal.SIGSTOP)  # as good as dead for a server that waits for heartbeats
     with prefect_api.settings():

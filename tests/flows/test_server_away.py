@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from segcore.errors import CancelledError
 from segcore.process.supervisor import descendants
 from segcore.store.events import read_events
 from segcore.store.lock import lock_holder
+
+from .watching import times_done, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -86,14 +88,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.kill()
-
-
-def wait_until(reached: Callable[[], bool], what: str) -> None:
-    """Wait for a moment in a run; fail when it does not come."""
-    end = time.monotonic() + TIMEOUT_S
-    while not reached():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.1)
 
 
 def start(server: Server, config: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -197,8 +191,7 @@ def test_after_a_power_cut_doctor_marks_the_run_and_a_retry_goes_on(
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
-    done = [event["place"] for event in read_events(folder) if event["event"] == "step_done"]
-    assert len(done) == len(set(done)), "a step was made twice"
+    assert set(times_done(folder).values()) == {1}, "a step was made twice"
 
 
 def doctor(server: Server, home: Path) -> str:
