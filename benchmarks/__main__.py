@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from benchmarks.chaos import chaos
+from benchmarks.filter import filter_benchmark
 from benchmarks.garbage6 import garbage6
 from benchmarks.orchestration import orchestration
+from benchmarks.reuse import reuse
 
 
 @click.group()
@@ -15,8 +17,10 @@ def main() -> None:
 
 
 main.add_command(chaos)
+main.add_command(filter_benchmark)
 main.add_command(garbage6)
 main.add_command(orchestration)
+main.add_command(reuse)
 
 if __name__ == "__main__":
     main()

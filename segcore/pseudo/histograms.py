@@ -39,14 +39,15 @@ class TruthMaps(Protocol):
     def __getitem__(self, image_id: str, /) -> NDArray[np.uint8]: ...
 
 
-def cells(prediction: Prediction, num_classes: int) -> NDArray[np.intp]:
+def cells(prediction: Prediction, num_classes: int) -> NDArray[np.uint16]:
     """Return class_id * 256 + level of every pixel, flat; a class id beyond num_classes raises DataError."""
     if prediction.label_map.size and prediction.label_map.max() >= num_classes:
         raise DataError(
             f"{prediction.image_id}: predicted class ids must be under {num_classes}, "
             f"got {prediction.label_map.max()}; the predictions are of another class list: label again"
         )
-    return prediction.label_map.ravel().astype(np.intp) * NUM_LEVELS + prediction.confidence.ravel()
+    cell = prediction.label_map.astype(np.uint16) * np.uint16(NUM_LEVELS) + prediction.confidence
+    return np.asarray(cell.ravel())
 
 
 def histogram_of(prediction: Prediction, num_classes: int) -> NDArray[np.int64]:
