@@ -21,7 +21,7 @@ import click
 import cv2
 
 from benchmarks.environment import describe
-from benchmarks.filter_obvious import obvious_loop
+from benchmarks.filter_obvious import Setting, obvious_loop
 from benchmarks.filter_pictures import draw_prediction
 from segcore.config.schema import FilterConfig
 from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_texts
@@ -121,7 +121,7 @@ def write_by_segloop(drawn: Pictures, path: Path) -> None:
 
 def write_obviously(drawn: Pictures, path: Path) -> None:
     """Filter and export class by class, mask by mask."""
-    document = obvious_loop(drawn.predictions, TAU, BOUNDARY_PX, MIN_COMPONENT_PX)
+    document = obvious_loop(drawn.predictions, Setting(NUM_CLASSES, TAU, BOUNDARY_PX, MIN_COMPONENT_PX))
     path.write_text(json.dumps(document))
 
 
@@ -193,11 +193,11 @@ def markdown(result: dict[str, Any], stamp: str) -> str:
     lines = [
         f"# Filter and export, {stamp}",
         "",
-        "Read with care: drawn predictions, one machine, and **others were working on it meanwhile** (load below): clock",
-        "times are far longer than on a machine left alone, and CPU times somewhat, for both ways alike.",
+        "Read with care: drawn predictions, one machine, and **others were working on it meanwhile** (load below):",
+        "clock times are far longer than on a machine left alone, and CPU times somewhat, for both ways alike.",
         "",
-        f"Threshold, ignore, boundary band ({setting['boundary_px']} px), components of {setting['min_component_px']} px "
-        "and more, RLE, COCO file:",
+        f"Threshold, ignore, boundary band ({setting['boundary_px']} px), components of "
+        f"{setting['min_component_px']} px and more, RLE, COCO file:",
         f"{setting['images']} images of {setting['size_px']} px with {setting['classes']} classes, "
         f"{result['chain']['annotations']} annotations, compared and equal. One core, {len(pairs)} pairs in turn.",
         "",
@@ -228,8 +228,8 @@ def row(name: str, values: Sequence[float], goal: str, digits: int) -> str:
 def refilter_lines(run: dict[str, float]) -> list[str]:
     """Return what the filter step on files took."""
     return [
-        f"New class-balanced thresholds for {run['images']} labelled images (the {NUM_DRAWN} drawn ones over and over): the",
-        "whole filter step from files to files, with label maps and quality card, in two passes over "
+        f"New class-balanced thresholds for {run['images']} labelled images ({NUM_DRAWN} drawn ones over and over):",
+        "the whole filter step from files to files, with label maps and quality card, in two passes over "
         f"{run['predictions_mb']:.0f} MB of",
         f"predictions by {run['workers']} processes. Goal: under {GOAL_REFILTER_S} s on two cores.",
         "",
