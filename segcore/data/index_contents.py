@@ -59,7 +59,7 @@ def folder_contents(images: Sequence[SourceImage], memo: HashMemo) -> list[Conte
 
 
 def plain_folder(image: SourceImage) -> str | None:
-    """Return the folder of an image's file, None when symbolic links lead out of the image folder or around."""
+    """Return the folder of an image's file, None when a symbolic link leads out of the image folder."""
     folder = os.path.dirname(os.path.join(image.root, image.file_name))  # noqa: PTH118, PTH120
     root, real = os.path.realpath(image.root), os.path.realpath(folder)
     return folder if real == root or real.startswith(root.rstrip("/") + "/") else None
