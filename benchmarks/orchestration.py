@@ -186,9 +186,9 @@ def markdown(result: dict[str, Any], stamp: str) -> str:
     lines = [
         f"# What orchestration costs, {stamp}",
         "",
-        "Read with care: one run on one machine. The walks reuse everything: they hold what Prefect does for each flow and",
-        "task run, not what it does while a step works (log lines, cards, heartbeats); the server's CPU time of the whole",
-        "run bounds that. Times outside of steps hold the gate and the outputs as well.",
+        "Read with care: one run on one machine. The walks reuse everything: they hold what Prefect does for each flow",
+        "and task run, not what it does while a step works (log lines, cards, heartbeats); the server's CPU time of",
+        "the whole run bounds that. Times outside of steps hold the gate and the outputs as well.",
         "",
         "| | s | share of the run |",
         "|---|---|---|",

@@ -34,7 +34,7 @@ def caveats(data: ReportData) -> list[str]:
             "them or from near-duplicates."
         )
     if best.num_images < FEW_GATE_IMAGES:
-        found.append(f"The gate has only {best.num_images} images: small gains cannot be seen; the gate states its power.")
+        found.append(f"The gate has only {best.num_images} images: small gains go unseen; the gate states its power.")
     return [text for text in found if text]
 
 

@@ -30,6 +30,11 @@ class PseudoLabel:
     confidence: NDArray[np.float64]
 
 
+def whole_prediction(prediction: Prediction) -> PseudoLabel:
+    """Return a prediction with nothing left out, whatever its confidence."""
+    return pseudo_label(prediction, prediction.label_map)
+
+
 def filter_prediction(prediction: Prediction, thresholds: Thresholds, config: FilterConfig) -> PseudoLabel:
     """Return the pseudo-label of one image.
 
@@ -40,7 +45,12 @@ def filter_prediction(prediction: Prediction, thresholds: Thresholds, config: Fi
     if config.boundary_px:
         kept &= ~boundary_band(prediction.label_map, config.boundary_px)
     label_map = prediction.label_map | (~kept).view(np.uint8) * np.uint8(IGNORE_INDEX)
-    label_map, components = find_components(label_map, config.min_component_px)
+    return pseudo_label(prediction, label_map, config.min_component_px)
+
+
+def pseudo_label(prediction: Prediction, label_map: NDArray[np.uint8], min_component_px: int = 0) -> PseudoLabel:
+    """Return a label map with its components; those that are smaller than min_component_px become ignore."""
+    label_map, components = find_components(label_map, min_component_px)
     return PseudoLabel(label_map, components, sum_over(components, prediction.confidence, LEVEL_EDGES))
 
 

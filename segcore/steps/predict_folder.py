@@ -17,7 +17,8 @@ from segcore.outputs.index_png import png_names, write_index_png
 from segcore.outputs.report_pictures import paint_classes
 from segcore.outputs.submission import SubmissionSpec, write_submission
 from segcore.process.jobs import PredictImage
-from segcore.pseudo.annotations import AnnotationWriter, Origin
+from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_texts
+from segcore.pseudo.filtering import whole_prediction
 from segcore.pseudo.predictions import Prediction, PredictionWriter, read_image_ids, read_predictions
 from segcore.records import ClassMap, ImageRecord, Quarantined
 from segcore.steps.model_files import ModelFiles, ModelRequest, ViewRequest, find_model, label_config
@@ -115,7 +116,8 @@ def write_coco(labelled: Labelled, out: Path) -> Path:
     part = out / f"{COCO_FILE}.part"
     with AnnotationWriter(part, records, labelled.classes, origin) as writer:
         for prediction in labelled.predictions():
-            writer.write(prediction.image_id, prediction.label_map, prediction.confidence)
+            whole = whole_prediction(prediction)
+            writer.write(prediction.image_id, annotation_texts(whole, labelled.classes, origin))
     part.replace(out / COCO_FILE)
     return out / COCO_FILE
 

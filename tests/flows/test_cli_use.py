@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from pycocotools.coco import COCO
 
 from flows.cli import main
 from segcore.config.schema import TrainConfig
@@ -97,6 +98,22 @@ def test_a_foreign_model_labels_a_folder(student: Path, data: Path, home: Path, 
     with Image.open(tmp_path / "out" / "000.png") as png:
         assert (png.size, png.mode) == ((64, 64), "P")
         assert set(np.unique(np.array(png)).tolist()) <= {0, 1, 2}
+
+
+def test_a_folder_labelled_as_coco_has_every_pixel_annotated(
+    student: Path, data: Path, home: Path, tmp_path: Path
+) -> None:
+    done = segloop_for_real(
+        home, "predict", "--checkpoint", student, "--classes", CLASSES, "--images", data / "test",
+        "--out", tmp_path / "out", "--views", "64", "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    coco = COCO(str(tmp_path / "out" / "annotations.json"))
+    assert len(coco.getImgIds()) == 4
+    for image_id in coco.getImgIds():
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
+        assert sum(annotation["area"] for annotation in annotations) == 64 * 64
+        assert not any(annotation["iscrowd"] for annotation in annotations)
 
 
 def test_a_foreign_model_is_scored_on_what_it_has_not_seen(

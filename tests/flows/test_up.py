@@ -140,6 +140,7 @@ def test_ctrl_c_saves_the_training_marks_its_run_and_leaves_no_process(running: 
 
 
 @pytest.mark.server
+@pytest.mark.slow
 def test_when_it_is_killed_nothing_lives_on(running: Up) -> None:
     start_training(running)
     running.process.kill()
