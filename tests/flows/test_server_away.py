@@ -172,12 +172,8 @@ def test_after_a_power_cut_doctor_marks_the_run_and_a_retry_goes_on(
         deployment = client.read_deployment_by_name("pseudo-label-loop/local")
         client.create_flow_run_from_deployment(deployment.id, parameters={"config": "power.yaml"})
     wait_until(lambda: progress(folder) > 0, "a training")
-    everybody = [worker.pid, *descendants(worker.pid)]
     server.kill()
-    for pid in everybody:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    worker.wait()
+    kill_all(worker)
     server.start()
     assert server.flow_run("power").state_name == "Running", "nobody could tell the server"
     wait_until(lambda: "it is marked as Crashed now" in doctor(server, tmp_path), "a state old enough to judge by")
@@ -189,9 +185,16 @@ def test_after_a_power_cut_doctor_marks_the_run_and_a_retry_goes_on(
         subprocess.run(retry, env={**os.environ, **server.env}, cwd=PROJECT, check=True, capture_output=True)
         wait_until(lambda: server.flow_run("power").state_name == "Completed", "the end of the run")
     finally:
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+        kill_all(worker)
     assert set(times_done(folder).values()) == {1}, "a step was made twice"
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it has started."""
+    for pid in (process.pid, *descendants(process.pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def doctor(server: Server, home: Path) -> str:
