@@ -17,6 +17,7 @@ from flows.server import answers, free_port, local_api, running_server
 from segcore.errors import CancelledError
 
 SEND_S = 10.0
+LATE_RETRIES = "1"  # of what is logged when the temporary server is gone
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -67,14 +68,14 @@ def temporary_server(log_path: Path) -> Iterator[None]:
             yield
         finally:
             send_what_waits()
-            set_variables(before)
+            set_variables({**before, "PREFECT_CLIENT_MAX_RETRIES": LATE_RETRIES})
 
 
 def send_what_waits() -> None:
     """Let Prefect's log and event threads end while their server answers.
 
     A line that is left would be sent to the dead server again and again, by Prefect's client for half an hour, and
-    this process could not end before.
+    this process could not end before. What comes later still is tried twice.
     """
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

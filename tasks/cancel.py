@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from uuid import UUID
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.context import refresh_global_settings_context
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelled
 
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 5.0
 LEAVE_S = 10.0
+LAST_RETRIES = 4  # with pauses of 2, 4, 8 and 16 s
 STOP_STATES = (StateType.CANCELLING, StateType.CANCELLED)
 
 Arguments = ParamSpec("Arguments")
@@ -46,11 +49,26 @@ def stops_when_cancelled(flow: Callable[Arguments, Result]) -> Callable[Argument
             try:
                 return flow(*args, **kwargs)
             except (CancelledError, CancelledRun) as error:
+                wait_no_longer()
                 return cancelled_state(error)  # type: ignore[return-value]  # Prefect takes it for the flow's state
+            except Exception:
+                raise
+            except BaseException:  # told to end by a signal
+                wait_no_longer()
+                raise
 
     # Prefect reads the parameters' types, which are texts that mean something in the flow's own module alone
     watched.__signature__ = inspect.signature(flow, eval_str=True)  # type: ignore[attr-defined]
     return watched
+
+
+def wait_no_longer() -> None:
+    """Let what is still to be told to a server that is away be tried for half a minute, not for half an hour.
+
+    Prefect's client doubles its pauses, and the run's lock is held until the last of it is said.
+    """
+    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = str(LAST_RETRIES)
+    refresh_global_settings_context()
 
 
 def cancelled_state(error: BaseException) -> State[None]:

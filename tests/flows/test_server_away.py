@@ -127,6 +127,25 @@ def test_cancel_works_after_the_server_was_dead_for_25_s(server: Server, write_t
     assert lock_holder(folder) is None
 
 
+@pytest.mark.parametrize("how", ["SIGTERM", "CANCEL"])
+def test_told_to_end_while_the_server_is_gone_for_good_it_ends_within_minutes(
+    server: Server, write_tiny: Any, tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "artifacts" / "gone"
+    process = start(server, write_tiny(tmp_path, "gone"), "--set", "train.iterations=100000")
+    wait_until(lambda: progress(folder) > 0, "a training")
+    server.kill()
+    try:
+        if how == "SIGTERM":
+            process.terminate()
+        else:
+            (folder / "CANCEL").touch()
+        assert process.wait(timeout=240) != 0
+        assert lock_holder(folder) is None
+    finally:
+        server.start()
+
+
 def test_a_step_is_published_while_the_server_is_away_and_not_made_again(
     server: Server, write_tiny: Any, tmp_path: Path
 ) -> None:
