@@ -38,7 +38,14 @@ def start(command: tuple[str, ...], folder: Path, mark: str) -> subprocess.Popen
     environment = {**ENVIRONMENT, "PREFECT_HOME": str(folder / "prefect"), MARK: mark}
     environment.pop("PREFECT_API_URL", None)
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen([sys.executable, *command], stdout=log, stderr=log, env=environment)
+        return subprocess.Popen(
+            [sys.executable, *command], stdout=log, stderr=log, env=environment, preexec_fn=heed_interrupts
+        )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background, these tests included: ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def marked(mark: str) -> dict[int, str]:

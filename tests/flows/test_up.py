@@ -174,6 +174,7 @@ def test_the_commands_to_type_work_from_any_folder(tmp_path: Path, monkeypatch: 
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.delenv("SEGLOOP_ROOTS", raising=False)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     server, worker, *_ = up.commands()
     assert server == f"server  cd {PROJECT} && prefect server start"
     assert f"SEGLOOP_ROOTS='{folder}' prefect worker start --pool segloop --name " in worker
