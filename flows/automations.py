@@ -15,8 +15,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectNotFound
 
 from segcore.errors import ConfigError
+from tasks.crashed import LOOP
 
-LOOP = "pseudo-label-loop"
 MARK_CRASHED = "mark-crashed/local"
 SILENCE = timedelta(seconds=75)  # two and a half heartbeats (flows.heartbeat_frequency in prefect.toml)
 ENDS = ("Completed", "Failed", "Crashed", "Cancelled")

@@ -55,6 +55,7 @@ def mark_crashed_runs(only: str | None = None, min_age: timedelta = STARTS_WITHI
         found = list(find_zombies(client, only, min_age))
         for _, flow_run in found:
             mark(client, flow_run)
+            logger.info("flow run %s: nobody holds its run, so it is dead; %s", flow_run.name, GO_ON)
     return [zombie for zombie, _ in found]
 
 
