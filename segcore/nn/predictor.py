@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segcore.data.images import read_image
-from segcore.errors import CheckpointError, DataError
+from segcore.errors import DataError
 from segcore.nn.devices import resolve_precision, torch_device
 from segcore.nn.full_size import AreaAverage, ViewLogits
-from segcore.nn.networks import build_network, read_config
+from segcore.nn.teacher import open_teachers
 from segcore.nn.tta import ViewSpec, images_per_pass, view_logits
-from segcore.nn.weights import apply_weights, load_foreign
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest
 from segcore.pseudo.confidence import quantise
 from segcore.pseudo.predictions import Prediction, PredictionWriter
@@ -135,26 +134,18 @@ def as_label_map(class_ids_HW: Tensor) -> NDArray[np.uint8]:
 def open_predictor(job: PredictJob) -> Predictor:
     """Build the network of a job, load its weights and put it on the device."""
     device = torch_device(job.device)
-    network = build_network(read_config(Path(job.config)))
-    report = apply_weights(network, load_foreign(Path(job.checkpoint)), job.checkpoint)
-    if report.reshaped or any(name.startswith("decode_head.") for name in report.missing):
-        raise CheckpointError(f"weights {job.checkpoint}: must hold the whole model of {job.config}, got {report}")
-    if network.out_channels != job.num_classes:
-        raise CheckpointError(
-            f"model config {job.config}: must predict the run's {job.num_classes} classes, has {network.out_channels} "
-            "outputs; train its head on these classes first"
-        )
-    network.to(device=device, memory_format=torch.channels_last).eval()
+    precision = resolve_precision(job.label.precision, device)
+    teachers = open_teachers(job, device, precision)
     spec = ViewSpec(
         sizes=job.label.sizes,
         flip=job.label.flip,
         resize=job.label.resize,
-        precision=resolve_precision(job.label.precision, device),
+        precision=precision,
         device=device,
         batch_megapixels=job.batch_megapixels,
     )
     num_threads = job.num_threads or min(os.cpu_count() or 1, 4)
-    return Predictor(network, spec, job.max_megapixels, num_threads, job.one_by_one)
+    return Predictor(teachers[0].network, spec, job.max_megapixels, num_threads, job.one_by_one)
 
 
 def shape_of(pixels: Image | Quarantined) -> tuple[int, ...]:

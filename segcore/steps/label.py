@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segcore.data.roles import pool_images
-from segcore.process.jobs import PredictImage, PredictJob
+from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import Labeller, LabellerSpec, labellers
 from segcore.pseudo.shards import num_shards_for, plan_shards
 from segcore.records import Checkpoint, ImageRecord, StepOutput
@@ -24,7 +24,7 @@ from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2  # 2: predictions come with their histograms
 PREDICTIONS = "predictions.parquet"
 
 
@@ -165,12 +165,12 @@ def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) ->
 def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path) -> Labeller:
     """Return the long-lived process that holds this checkpoint; started on first use, shared by all shards."""
     job = PredictJob(
-        checkpoint=str(run.path / checkpoint.path),
-        config=str(run.path / checkpoint.config),
+        teachers=(TeacherFiles(str(run.path / checkpoint.path), str(run.path / checkpoint.config)),),
         num_classes=class_map_of(run, index).num_classes,
         label=run.config.label,
         device=run.config.runtime.device,
         max_megapixels=run.config.data.max_megapixels,
+        expected_images=sum(len(images) for images in shards_of(run, index, final=False).values()),
     )
     spec = LabellerSpec(
         job=job,

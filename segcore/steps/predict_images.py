@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segcore.config.schema import LabelConfig
-from segcore.process.jobs import PredictImage, PredictJob
+from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import Labeller, LabellerSpec
 from segcore.records import Quarantined
 from segcore.steps.model_files import ModelFiles
@@ -50,12 +50,12 @@ def predict_chunks(run: PredictRun, progress: Progress) -> Iterator[Path]:
     """Yield one predictions file after the other, counting into progress; the process lives until the last."""
     spec = LabellerSpec(
         job=PredictJob(
-            checkpoint=str(run.model.checkpoint),
-            config=str(run.model.config),
+            teachers=(TeacherFiles(str(run.model.checkpoint), str(run.model.config)),),
             num_classes=run.num_classes,
             label=run.label,
             device=run.device,
             max_megapixels=run.max_megapixels,
+            expected_images=len(run.images),
         ),
         log_path=run.folder / LOG,
         pass_fds=(),

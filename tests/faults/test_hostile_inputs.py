@@ -22,7 +22,7 @@ from segcore.data.index import build_index
 from segcore.errors import CheckpointError, SegloopError
 from segcore.nn.resume_files import ResumeFiles, digest_path, sha256_of
 from segcore.nn.weights import load_foreign
-from segcore.process.jobs import ImportJob, PredictJob, write_import_job, write_predict_job
+from segcore.process.jobs import ImportJob, PredictJob, TeacherFiles, write_import_job, write_predict_job
 from segcore.store.publish import find, publish
 from segcore.store.steps import Step
 
@@ -184,7 +184,7 @@ PROGRAMS = {
     "import": ("segcore.nn.import_process", lambda path, weights, config: write_import_job(
         path, ImportJob(weights, config, ("a", "b"), ((0, 0, 0), (1, 1, 1)), 64, str(path.parent)))),
     "predict": ("segcore.nn.predict_process", lambda path, weights, config: write_predict_job(
-        path, PredictJob(weights, config, 2, load_config(path.parent / "tiny.yaml").label))),
+        path, PredictJob((TeacherFiles(weights, config),), 2, load_config(path.parent / "tiny.yaml").label))),
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 
 from segcore.config.schema import LabelConfig
-from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, request_line, write_predict_job
+from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, TeacherFiles, request_line, write_predict_job
 from segcore.pseudo.predictions import read_predictions
 
 from .conftest import draw
 
 
 def job_of(trained: Path, **changes: object) -> PredictJob:
-    values = {"checkpoint": str(trained / "model.pth"), "config": str(trained / "model_config.py"), "num_classes": 3}
-    return PredictJob(**{**values, "label": LabelConfig(sizes=(64,), flip=True), "device": "cpu", **changes})  # type: ignore[arg-type]
+    job = PredictJob((teacher_of(trained),), 3, LabelConfig(sizes=(64,), flip=True), device="cpu")
+    return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
+
+
+def teacher_of(trained: Path) -> TeacherFiles:
+    return TeacherFiles(str(trained / "model.pth"), str(trained / "model_config.py"))
 
 
 def predict(job: PredictJob, root: Path, *requests: PredictRequest) -> tuple[int, list[dict[str, object]], str]:
@@ -75,13 +80,14 @@ def test_requests_are_answered_in_turn_and_bad_images_set_aside(trained: Path, t
     [
         ({"checkpoint": "/nowhere/model.pth"}, 4, "/nowhere/model.pth"),
         ({"config": "/nowhere/config.py"}, 2, "/nowhere/config.py"),
-        ({"num_classes": 7}, 4, "7 classes"),
+        ({"weight": -1.0}, 2, "positive number"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_reported_as_an_event_and_by_status(
     trained: Path, tmp_path: Path, changes: dict[str, object], status: int, words: str
 ) -> None:
-    found, events, errors = predict(job_of(trained, **changes), tmp_path)
+    teacher = dataclasses.replace(teacher_of(trained), **changes)  # type: ignore[arg-type]
+    found, events, errors = predict(job_of(trained, teachers=(teacher,)), tmp_path)
     assert found == status, errors
     assert [event["event"] for event in events] == ["failed"]
     assert words in str(events[0]["message"])

@@ -15,7 +15,7 @@ from segcore.config.schema import LabelConfig
 from segcore.errors import StepError
 from segcore.nn.predictor import open_predictor
 from segcore.nn.tta import ViewSpec, images_per_pass, view_logits, view_shape
-from segcore.process.jobs import PredictJob
+from segcore.process.jobs import PredictJob, TeacherFiles
 
 from .conftest import draw
 
@@ -24,8 +24,8 @@ SIZES = (64, 96, 128)
 
 @pytest.fixture(scope="module")
 def network(trained: Path) -> BaseSegmentor:
-    job = PredictJob(str(trained / "model.pth"), str(trained / "model_config.py"), 3, LabelConfig(), device="cpu")
-    return open_predictor(job).network
+    teacher = TeacherFiles(str(trained / "model.pth"), str(trained / "model_config.py"))
+    return open_predictor(PredictJob((teacher,), 3, LabelConfig(), device="cpu")).network
 
 
 def view_spec(resize: str = "opencv", flip: bool = True, batch_megapixels: float = 4.0) -> ViewSpec:

@@ -15,6 +15,7 @@ from segcore.process.jobs import (
     PredictJob,
     PredictRequest,
     Sample,
+    TeacherFiles,
     TrainJob,
     parse_request,
     read_predict_job,
@@ -37,7 +38,8 @@ TRAIN = TrainJob(
     resume_dir="/run/resume",
     out_dir="/run/out",
 )
-PREDICT = PredictJob("/m/model.pth", "/m/model_config.py", 2, LabelConfig(sizes=(64, 96), flip=False))
+TEACHERS = (TeacherFiles("/m/model.pth", "/m/model_config.py"), TeacherFiles("/n/b.pth", "/n/b.py", 0.5))
+PREDICT = PredictJob(TEACHERS, 2, LabelConfig(sizes=(64, 96), flip=False))
 
 
 def test_a_train_job_comes_back_equal(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from segcore.config.schema import LabelConfig
 from segcore.errors import CancelledError, StepError
 from segcore.process import labeller
-from segcore.process.jobs import PredictImage, PredictJob
+from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import Labeller, LabellerSpec
 
 # sys.argv: job file, folder with files kill_<id>, hang_<id> and open_<id> (dies opening it) with how often they happen
@@ -61,7 +61,7 @@ for line in sys.stdin:
     say("done", out=request["out"], num_images=len(ids), quarantined=[], wall_s=0.0)
 """
 IMAGES = tuple(PredictImage(name, f"/images/{name}") for name in "abcde")
-JOB = PredictJob("/m/model.pth", "/m/model_config.py", 2, LabelConfig(sizes=(64,), flip=False))
+JOB = PredictJob((TeacherFiles("/m/model.pth", "/m/model_config.py"),), 2, LabelConfig(sizes=(64,), flip=False))
 
 
 @pytest.fixture
