@@ -22,7 +22,7 @@ from segcore.nn.full_size import AreaAverage, ViewLogits
 from segcore.nn.teacher import open_teachers
 from segcore.nn.tta import ViewSpec, images_per_pass, view_logits
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest
-from segcore.pseudo.confidence import quantise
+from segcore.pseudo.confidence import count_levels, quantise
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import Quarantined
 
@@ -123,7 +123,9 @@ def prediction_of(image: PredictImage, logits: ViewLogits) -> Prediction:
         levels[rows] = quantise(confidence.cpu().numpy())
         if average is not None:
             average.add(probabilities_CHW, rows)
-    return Prediction(image.image_id, label_map, levels, as_label_map(average.label_map()) if average else None)
+    small = as_label_map(average.label_map()) if average else None
+    histogram = count_levels(label_map, levels, logits.views[0].shape[1])
+    return Prediction(image.image_id, label_map, levels, small, histogram)
 
 
 def as_label_map(class_ids_HW: Tensor) -> NDArray[np.uint8]:

@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segcore.config.schema import FilterConfig
 from segcore.data.label_maps import EncodedMap, write_encoded_maps
@@ -20,11 +21,11 @@ from segcore.pseudo.chunks import (
     Chunk,
     FilteredChunk,
     FilterJob,
-    chunk_histogram,
     filter_chunk,
     label_maps_of,
     plan_chunks,
 )
+from segcore.pseudo.confidence import NUM_LEVELS
 from segcore.pseudo.quality import QualityTally, quality_card
 from segcore.pseudo.thresholds import thresholds
 from segcore.pseudo.workers import Workers
@@ -62,24 +63,25 @@ class PseudoLabelSpec:
 def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     """Write label_maps.arrow, annotations.json, thresholds.json and quality.json to out_dir.
 
-    Two passes over the predictions, by as many processes as there are cores where there is much to do; what is written
-    does not depend on how many, and is written chunk after chunk as it comes. Returns the number of images and
+    Thresholds follow from the histograms that are stored with the predictions. Then one pass over the maps, by as many
+    processes as there are cores where there is much to do; what is written does not depend on how many, and is
+    written chunk after chunk as it comes. Returns the number of images and
     annotations, coverage, alarms, and the pool images without a prediction ("missing", quarantined while labelling),
     which are in none of the files.
     """
     label_maps_of.cache_clear()  # the last round may have been made anew under its old name
-    chunks = pool_chunks(spec)
+    chunks, histogram = pool_chunks(spec)
+    cut = thresholds(spec.filter, spec.class_map.names, histogram, spec.round_index)
+    origin = Origin(spec.teacher, spec.round_index, cut.tau)
+    job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous)
+    tally = QualityTally(spec.class_map.num_classes)
     images = tuple(image for chunk in chunks for image in chunk.images)
-    with Workers(num_workers(images, len(chunks))) as workers:
-        histograms = workers.in_order(partial(chunk_histogram, spec.class_map.num_classes), chunks)
-        histogram = reduce(np.add, histograms)
-        cut = thresholds(spec.filter, spec.class_map.names, histogram, spec.round_index)
-        origin = Origin(spec.teacher, spec.round_index, cut.tau)
-        job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous)
-        tally = QualityTally(spec.class_map.num_classes)
-        with AnnotationWriter(out_dir / ANNOTATIONS, images, spec.class_map, origin) as writer:
-            filtered = workers.in_order(partial(filter_chunk, job), chunks)
-            write_encoded_maps(out_dir / LABEL_MAPS, annotated(filtered, tally, writer))
+    with (
+        Workers(num_workers(images, len(chunks))) as workers,
+        AnnotationWriter(out_dir / ANNOTATIONS, images, spec.class_map, origin) as writer,
+    ):
+        filtered = workers.in_order(partial(filter_chunk, job), chunks)
+        write_encoded_maps(out_dir / LABEL_MAPS, annotated(filtered, tally, writer))
     card = quality_card(tally, cut, histogram.sum(axis=1), spec.truth_share)
     write_json(out_dir / THRESHOLDS, cut.to_json())
     write_json(out_dir / QUALITY, card)
@@ -93,16 +95,24 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     }
 
 
-def pool_chunks(spec: PseudoLabelSpec) -> tuple[Chunk, ...]:
-    """Return the chunks of the predictions that hold pool images, in the order of the files."""
+def pool_chunks(spec: PseudoLabelSpec) -> tuple[tuple[Chunk, ...], NDArray[np.int64]]:
+    """Return the chunks of the predictions that hold pool images, in the order of the files, and their histogram.
+
+    The histogram: (C, 256) int64, pixels of the pool by predicted class and level.
+    """
     pool = {image.image_id: image for image in spec.images}
-    chunks = tuple(chunk for path in spec.predictions for chunk in plan_chunks(path, pool))
+    chunks: list[Chunk] = []
+    total = np.zeros((spec.class_map.num_classes, NUM_LEVELS), np.int64)
+    for path in spec.predictions:
+        for chunk, histogram in plan_chunks(path, pool, spec.class_map.num_classes):
+            chunks.append(chunk)
+            total += histogram
     if not chunks:
         raise DataError(
             f"pseudo-labels need predictions of pool images, got none for {len(pool)} images in "
             f"{len(spec.predictions)} files; look into the labelling step's quarantined images"
         )
-    return chunks
+    return tuple(chunks), total
 
 
 def num_workers(images: Sequence[ImageRecord], num_chunks: int) -> int:

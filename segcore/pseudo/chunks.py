@@ -17,7 +17,7 @@ from segcore.errors import DataError
 from segcore.pseudo.annotations import Origin, annotation_texts
 from segcore.pseudo.filtering import filter_prediction
 from segcore.pseudo.histograms import pool_histogram
-from segcore.pseudo.predictions import Prediction, read_group_ids, read_large_maps
+from segcore.pseudo.predictions import Prediction, read_histograms, read_large_maps
 from segcore.pseudo.quality import QualityTally
 from segcore.pseudo.thresholds import Thresholds
 from segcore.records import ClassMap, ImageRecord
@@ -54,13 +54,19 @@ class FilteredChunk:
     tally: QualityTally
 
 
-def plan_chunks(path: Path, pool: Mapping[str, ImageRecord]) -> Iterator[Chunk]:
-    """Yield the chunks of a predictions file that hold images of the pool; who works on them has no influence."""
-    groups = enumerate(read_group_ids(path))
+def plan_chunks(
+    path: Path, pool: Mapping[str, ImageRecord], num_classes: int
+) -> Iterator[tuple[Chunk, NDArray[np.int64]]]:
+    """Yield the chunks of a predictions file that hold images of the pool; who works on them has no influence.
+
+    Beside each, the pixels of its images by predicted class and level: (C, 256) int64. No map is read.
+    """
+    groups = enumerate(read_histograms(path))
     while batch := list(itertools.islice(groups, GROUPS_PER_CHUNK)):
-        images = tuple(pool[image_id] for _, ids in batch for image_id in ids if image_id in pool)
-        if images:
-            yield Chunk(path, tuple(group for group, _ in batch), images)
+        wanted = [row for _, rows in batch for row in rows if row[0] in pool]
+        if wanted:
+            images = tuple(pool[image_id] for image_id, _ in wanted)
+            yield Chunk(path, tuple(group for group, _ in batch), images), pool_histogram(wanted, num_classes)
 
 
 def read_chunk(chunk: Chunk) -> Iterator[tuple[ImageRecord, Prediction]]:
@@ -75,11 +81,6 @@ def read_chunk(chunk: Chunk) -> Iterator[tuple[ImageRecord, Prediction]]:
                 f"got {width} x {height}; label its shard again"
             )
         yield image, prediction
-
-
-def chunk_histogram(num_classes: int, chunk: Chunk) -> NDArray[np.int64]:
-    """Return the pixels of a chunk by predicted class and level: (C, 256) int64."""
-    return pool_histogram((prediction for _, prediction in read_chunk(chunk)), num_classes)
 
 
 def filter_chunk(job: FilterJob, chunk: Chunk) -> FilteredChunk:

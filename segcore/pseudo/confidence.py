@@ -44,6 +44,19 @@ def dequantise(levels: NDArray[np.integer]) -> NDArray[np.float64]:
     return np.asarray(LEVEL_EDGES[levels])
 
 
+def count_levels(
+    label_map: NDArray[np.uint8], levels: NDArray[np.uint8], num_classes: int | None = None
+) -> NDArray[np.int64]:
+    """Return the pixels by predicted class and level: (C, 256) int64.
+
+    label_map, levels: (H, W) uint8, the class ids under num_classes, which is C; None takes one more than the highest.
+    """
+    cell = label_map.astype(np.uint16) * np.uint16(NUM_LEVELS) + levels
+    num_classes = num_classes or int(label_map.max(initial=0)) + 1
+    counts = np.bincount(cell.ravel(), minlength=num_classes * NUM_LEVELS)
+    return counts.astype(np.int64, copy=False).reshape(num_classes, NUM_LEVELS)
+
+
 def level_for(tau: float) -> int:
     """Return the smallest level whose smallest confidence is at least tau, or NO_LEVEL (256) if none is.
 

@@ -1,7 +1,7 @@
 """Histograms of confidence levels: all that thresholds and calibration need of the predictions.
 
-For the pool, pixels by predicted class and level. For calib images, which have truth, the same by image, with the
-number of correct pixels beside it.
+For the pool, pixels by predicted class and level, which are stored beside the predictions. For calib images, which
+have truth, the same by image, with the number of correct pixels beside it.
 """
 
 from __future__ import annotations
@@ -39,29 +39,33 @@ class TruthMaps(Protocol):
     def __getitem__(self, image_id: str, /) -> NDArray[np.uint8]: ...
 
 
+def pool_histogram(histograms: Iterable[tuple[str, NDArray[np.integer]]], num_classes: int) -> NDArray[np.int64]:
+    """Return the sum of histograms of images: (C, 256) int64 pixels by predicted class and level, C being num_classes.
+
+    histograms: image_id and (c, 256) pixels of each image, where c may be any number over its highest class id.
+    """
+    total = np.zeros((num_classes, NUM_LEVELS), np.int64)
+    for image_id, histogram in histograms:
+        if histogram[num_classes:].any():
+            raise another_class_list(image_id, int(np.flatnonzero(histogram.any(axis=1))[-1]), num_classes)
+        total[: len(histogram)] += histogram[:num_classes]
+    return total
+
+
+def another_class_list(image_id: str, class_id: int, num_classes: int) -> DataError:
+    """Return the error of a predicted class id that is too high."""
+    return DataError(
+        f"{image_id}: predicted class ids must be under {num_classes}, "
+        f"got {class_id}; the predictions are of another class list: label again"
+    )
+
+
 def cells(prediction: Prediction, num_classes: int) -> NDArray[np.uint16]:
     """Return class_id * 256 + level of every pixel, flat; a class id beyond num_classes raises DataError."""
     if prediction.label_map.size and prediction.label_map.max() >= num_classes:
-        raise DataError(
-            f"{prediction.image_id}: predicted class ids must be under {num_classes}, "
-            f"got {prediction.label_map.max()}; the predictions are of another class list: label again"
-        )
+        raise another_class_list(prediction.image_id, int(prediction.label_map.max()), num_classes)
     cell = prediction.label_map.astype(np.uint16) * np.uint16(NUM_LEVELS) + prediction.confidence
     return np.asarray(cell.ravel())
-
-
-def histogram_of(prediction: Prediction, num_classes: int) -> NDArray[np.int64]:
-    """Return the pixels of one image by predicted class and level: (C, 256) int64."""
-    counts = np.bincount(cells(prediction, num_classes), minlength=num_classes * NUM_LEVELS)
-    return counts.astype(np.int64).reshape(num_classes, NUM_LEVELS)
-
-
-def pool_histogram(predictions: Iterable[Prediction], num_classes: int) -> NDArray[np.int64]:
-    """Return the pixels of many images by predicted class and level: (C, 256) int64."""
-    total = np.zeros((num_classes, NUM_LEVELS), np.int64)
-    for prediction in predictions:
-        total += histogram_of(prediction, num_classes)
-    return total
 
 
 @dataclass(frozen=True, eq=False)

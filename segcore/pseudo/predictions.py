@@ -1,11 +1,11 @@
 """Raw predictions of a teacher, one zstd Parquet file a shard, written and read as a stream.
 
-Uncalibrated and unfiltered on purpose: thresholds can be changed and applied again without the model.
+Uncalibrated and unfiltered on purpose: thresholds can be changed and applied again without the model. Beside its maps
+each image has their histogram, so that thresholds follow from some kilobytes an image.
 """
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from segcore.errors import DataError
+from segcore.pseudo.confidence import NUM_LEVELS, count_levels
 
 IMAGES_PER_ROW_GROUP = 8
 BYTES_PER_ROW_GROUP = 64 << 20  # large images come in smaller groups, so that memory stays flat
+HISTOGRAM_TYPE = np.dtype("<u4")
 
 SCHEMA = pa.schema(
     [
@@ -33,8 +35,9 @@ SCHEMA = pa.schema(
         pa.field("small_label_map", pa.binary()),
         pa.field("small_height", pa.int32()),
         pa.field("small_width", pa.int32()),
+        pa.field("histogram", pa.binary(), nullable=False),
     ],
-    metadata={"segloop.format": "predictions/1"},
+    metadata={"segloop.format": "predictions/2"},  # 2: with histograms
 )
 
 
@@ -44,13 +47,15 @@ class Prediction:
 
     label_map: (H, W) uint8 class ids. confidence: (H, W) uint8 levels (segcore/pseudo/confidence.py).
     small_label_map: (h, w) uint8 class ids at submission size, from probabilities averaged to that size; None if the
-    image is in no submission.
+    image is in no submission. histogram: (C, 256) integers, pixels by class id and level, where C is any number over
+    the highest class id; None if it was not counted, or not read: it is counted when written.
     """
 
     image_id: str
     label_map: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     small_label_map: NDArray[np.uint8] | None = None
+    histogram: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         if self.label_map.shape != self.confidence.shape or self.label_map.ndim != 2:
@@ -62,6 +67,8 @@ class Prediction:
         for name, array in arrays.items():
             if array is not None and (array.dtype != np.uint8 or array.ndim != 2):
                 raise DataError(f"{self.image_id}: {name} must be 2-D uint8, got {array.ndim}-D {array.dtype}")
+        if self.histogram is not None and self.histogram.shape[1:] != (NUM_LEVELS,):
+            raise DataError(f"{self.image_id}: histogram must be (C, {NUM_LEVELS}), got {self.histogram.shape}")
 
 
 class PredictionWriter:
@@ -107,7 +114,9 @@ class PredictionWriter:
 def row_of(prediction: Prediction) -> dict[str, Any]:
     """Return the Parquet row of a prediction."""
     height, width = prediction.label_map.shape
-    small = prediction.small_label_map
+    small, histogram = prediction.small_label_map, prediction.histogram
+    if histogram is None:
+        histogram = count_levels(prediction.label_map, prediction.confidence)
     return {
         "image_id": prediction.image_id,
         "height": height,
@@ -117,6 +126,7 @@ def row_of(prediction: Prediction) -> dict[str, Any]:
         "small_label_map": None if small is None else small.tobytes(),
         "small_height": None if small is None else small.shape[0],
         "small_width": None if small is None else small.shape[1],
+        "histogram": histogram.astype(HISTOGRAM_TYPE).tobytes(),
     }
 
 
@@ -140,7 +150,7 @@ def read_predictions(path: Path, image_ids: Collection[str] | None = None) -> It
 
 
 def read_large_maps(path: Path, groups: Iterable[int], image_ids: Collection[str]) -> Iterator[Prediction]:
-    """Yield the predictions of image_ids in some row groups; small label maps are left out, and not read."""
+    """Yield the predictions of image_ids in some row groups; all but the two large maps is left out, and not read."""
     with open_predictions(path) as parquet:
         for group in groups:
             for row in range((table := read_group(parquet, group, path, SCHEMA.names[:5])).num_rows):
@@ -150,13 +160,19 @@ def read_large_maps(path: Path, groups: Iterable[int], image_ids: Collection[str
 
 def read_image_ids(path: Path) -> tuple[str, ...]:
     """Return the image ids of a predictions file without reading its maps."""
-    return tuple(itertools.chain.from_iterable(read_group_ids(path)))
-
-
-def read_group_ids(path: Path) -> tuple[tuple[str, ...], ...]:
-    """Return the image ids of each row group of a predictions file without reading its maps."""
     with open_predictions(path) as parquet:
-        return tuple(tuple(group_ids(parquet, group)) for group in range(parquet.num_row_groups))
+        return tuple(parquet.read(columns=["image_id"])["image_id"].to_pylist())
+
+
+def read_histograms(path: Path) -> Iterator[tuple[tuple[str, NDArray[np.uint32]], ...]]:
+    """Yield, for each row group, the image_id and (C, 256) uint32 histogram of its images; the maps are not read."""
+    columns = ["image_id", "height", "width", "histogram"]
+    with open_predictions(path) as parquet:
+        for group in range(parquet.num_row_groups):
+            table = read_group(parquet, group, path, columns)
+            yield tuple(
+                (image_id, histogram_of(table, row, path)) for row, image_id in enumerate(table["image_id"].to_pylist())
+            )
 
 
 def read_small_label_maps(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -179,7 +195,9 @@ def open_predictions(path: Path) -> Any:
         raise DataError(f"{path}: must be a readable predictions file: {error}; label its shard again") from error
     if parquet.schema_arrow.remove_metadata() != SCHEMA.remove_metadata():
         parquet.close()
-        raise DataError(f"{path}: must have the columns {SCHEMA.names}, got {parquet.schema_arrow.names}")
+        raise DataError(
+            f"{path}: must have the columns {SCHEMA.names}, got {parquet.schema_arrow.names}; label its shard again"
+        )
     return parquet
 
 
@@ -208,7 +226,7 @@ def read_group(parquet: Any, group: int, path: Path, columns: list[str] | None =
 
 def prediction_of(table: Any, row: int, path: Path) -> Prediction:
     """Return one row of a table as a Prediction whose arrays share the table's memory."""
-    return Prediction(*large_maps_of(table, row, path), small_map_of(table, row, path))
+    return Prediction(*large_maps_of(table, row, path), small_map_of(table, row, path), histogram_of(table, row, path))
 
 
 def large_maps_of(table: Any, row: int, path: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
@@ -226,6 +244,19 @@ def small_map_of(table: Any, row: int, path: Path) -> NDArray[np.uint8] | None:
         return None
     shape = (table["small_height"][row].as_py(), table["small_width"][row].as_py())
     return map_of(cell, shape, f"{path}: {table['image_id'][row]}")
+
+
+def histogram_of(table: Any, row: int, path: Path) -> NDArray[np.uint32]:
+    """Return the histogram of one row: (C, 256) uint32, read-only."""
+    flat = np.frombuffer(table["histogram"][row].as_buffer(), dtype=HISTOGRAM_TYPE)
+    num_pixels = table["height"][row].as_py() * table["width"][row].as_py()
+    if flat.size % NUM_LEVELS or flat.sum() != num_pixels:
+        raise DataError(
+            f"{path}: {table['image_id'][row]}: a histogram must have {NUM_LEVELS} counts a class of {num_pixels} px "
+            f"altogether, got {flat.size} counts of {flat.sum()} px; label its shard again"
+        )
+    flat.flags.writeable = False  # the memory belongs to the table
+    return flat.reshape(-1, NUM_LEVELS)
 
 
 def map_of(cell: Any, shape: tuple[int, int], what: str) -> NDArray[np.uint8]:

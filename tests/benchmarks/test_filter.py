@@ -2,10 +2,12 @@ import dataclasses
 import json
 
 import click
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.filter import NUM_CLASSES, Pictures, record, same_annotations, write_by_segloop, write_obviously
 from benchmarks.filter_pictures import draw_prediction
+from segcore.pseudo.predictions import PredictionWriter
 
 SIZE_PX = 96
 
@@ -29,3 +31,13 @@ def test_ways_that_differ_are_not_compared_in_speed(written, field, value):
     written[1]["annotations"][0][field] = value
     with pytest.raises(click.ClickException, match="nothing was measured"):
         same_annotations(*written)
+
+
+def test_histograms_are_small_against_the_maps(tmp_path):
+    with PredictionWriter(tmp_path / "x.parquet") as writer:
+        for seed in range(2):
+            writer.write(draw_prediction(str(seed), seed, 512, NUM_CLASSES))
+    group = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    num_bytes = {column.path_in_schema: column.total_compressed_size for column in columns}
+    assert num_bytes["histogram"] < 0.02 * (num_bytes["label_map"] + num_bytes["confidence"])

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from segcore.errors import DataError
 from segcore.nn import predictor
-from segcore.nn.predictor import Predictor
+from segcore.nn.full_size import ViewLogits
+from segcore.nn.predictor import Predictor, prediction_of
 from segcore.nn.tta import ViewSpec
 from segcore.process.jobs import PredictImage
+from segcore.pseudo.confidence import count_levels
 from segcore.records import Quarantined
 
 IMAGES = tuple(PredictImage(f"{number}", f"/images/{number}") for number in range(5))
@@ -67,3 +70,10 @@ def test_else_groups_of_one_size_are_opened_ahead_and_each_is_told_before_it_is_
 def test_an_image_that_cannot_be_opened_is_set_aside(history: list[str]) -> None:
     _, found = predictor_of(one_by_one=True).decode(IMAGES[2])
     assert found == Quarantined("2", "no image")
+
+
+def test_a_prediction_has_the_histogram_of_its_own_maps_for_every_class() -> None:
+    views = [torch.randn(1, 5, 6, 7, generator=torch.Generator().manual_seed(0))]
+    prediction = prediction_of(IMAGES[0], ViewLogits(views, (12, 9), align_corners=False))
+    assert prediction.histogram is not None
+    assert (prediction.histogram == count_levels(prediction.label_map, prediction.confidence, 5)).all()

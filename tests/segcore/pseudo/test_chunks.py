@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segcore.errors import DataError
-from segcore.pseudo.chunks import GROUPS_PER_CHUNK, chunk_histogram, plan_chunks, read_chunk
+from segcore.pseudo.chunks import GROUPS_PER_CHUNK, plan_chunks, read_chunk
 from segcore.pseudo.predictions import IMAGES_PER_ROW_GROUP, Prediction, PredictionWriter
 from segcore.records import ImageRecord
 
@@ -26,7 +26,7 @@ def path(tmp_path):
 
 def test_chunks_hold_every_image_of_the_pool_once_and_in_order(path):
     pool = {str(number): record(str(number)) for number in range(0, NUM_IMAGES, 3)}
-    chunks = list(plan_chunks(path, pool))
+    chunks = [chunk for chunk, _ in plan_chunks(path, pool, 2)]
     assert len(chunks) == 4
     assert [image.image_id for chunk in chunks for image in chunk.images] == list(pool)
     read = [
@@ -38,22 +38,23 @@ def test_chunks_hold_every_image_of_the_pool_once_and_in_order(path):
 
 
 def test_chunks_without_an_image_of_the_pool_are_left_out(path):
-    chunks = list(plan_chunks(path, {str(PER_CHUNK): record(str(PER_CHUNK))}))
-    assert [chunk.groups for chunk in chunks] == [tuple(range(GROUPS_PER_CHUNK, 2 * GROUPS_PER_CHUNK))]
+    chunks = plan_chunks(path, {str(PER_CHUNK): record(str(PER_CHUNK))}, 2)
+    assert [chunk.groups for chunk, _ in chunks] == [tuple(range(GROUPS_PER_CHUNK, 2 * GROUPS_PER_CHUNK))]
 
 
 def test_the_histograms_of_chunks_add_up_to_that_of_the_pool(path):
     pool = {str(number): record(str(number)) for number in (0, 1, 2 * PER_CHUNK)}
-    total = sum(chunk_histogram(2, chunk) for chunk in plan_chunks(path, pool))
+    total = sum(histogram for _, histogram in plan_chunks(path, pool, 2))
+    assert total.shape == (2, 256)
     assert [tuple(cell) for cell in np.argwhere(total).tolist()] == [(0, 0), (0, 1), (0, 2 * PER_CHUNK)]
 
 
-def test_small_label_maps_are_not_read(path):
-    (chunk,) = plan_chunks(path, {"0": record("0")})
-    assert [prediction.small_label_map for _, prediction in read_chunk(chunk)] == [None]
+def test_small_label_maps_and_histograms_are_not_read_again(path):
+    ((chunk, _),) = plan_chunks(path, {"0": record("0")}, 2)
+    assert [(item.small_label_map, item.histogram) for _, item in read_chunk(chunk)] == [(None, None)]
 
 
 def test_a_prediction_of_another_size_than_its_image_is_refused(path):
-    (chunk,) = plan_chunks(path, {"0": record("0", width=2)})
+    ((chunk, _),) = plan_chunks(path, {"0": record("0", width=2)}, 2)
     with pytest.raises(DataError, match="0: the prediction must be 2 x 1 px as the image, got 1 x 1"):
         list(read_chunk(chunk))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segcore.errors import StepError
-from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, NUM_LEVELS, dequantise, level_for, quantise
+from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, NUM_LEVELS, count_levels, dequantise, level_for, quantise
 
 probabilities = st.floats(0.0, 1.0, width=32)
 taus = st.floats(0.0, 1.0, exclude_min=True)
@@ -55,6 +55,17 @@ def test_a_threshold_of_one_keeps_nothing():
 def test_what_is_no_probability_is_refused(bad):
     with pytest.raises(StepError, match="must be in \\[0, 1\\]"):
         quantise(np.array([[0.5, bad]], np.float32))
+
+
+def test_pixels_are_counted_by_predicted_class_and_level():
+    label_map, levels = np.array([[[0, 0, 1]], [[7, 7, 255]]], np.uint8)
+    histogram = count_levels(label_map, levels, 3)
+    assert (histogram.shape, histogram.dtype) == ((3, 256), np.int64)
+    assert {tuple(cell): int(histogram[tuple(cell)]) for cell in np.argwhere(histogram).tolist()} == {
+        (0, 7): 2,
+        (1, 255): 1,
+    }
+    assert (count_levels(label_map, levels) == histogram[:2]).all()
 
 
 def test_an_empty_map_has_no_levels():

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segcore.errors import DataError
-from segcore.pseudo.histograms import histogram_of, pool_histogram, read_calib_histogram, write_calib_histogram
+from segcore.pseudo.confidence import count_levels
+from segcore.pseudo.histograms import pool_histogram, read_calib_histogram, write_calib_histogram
 from segcore.pseudo.predictions import Prediction
 
 
@@ -20,19 +21,20 @@ A = prediction("a", [[0, 0, 1]], [[7, 7, 255]])
 B = prediction("b", [[0], [1]], [[9], [255]])
 
 
-def test_pixels_are_counted_by_predicted_class_and_level():
-    histogram = histogram_of(A, 2)
-    assert histogram.shape == (2, 256)
-    assert nonzero(histogram) == {(0, 7): 2, (1, 255): 1}
+def counted(item, num_classes=None):
+    return item.image_id, count_levels(item.label_map, item.confidence, num_classes)
 
 
-def test_the_histograms_of_images_add_up():
-    assert nonzero(pool_histogram([A, B], 2)) == {(0, 7): 2, (0, 9): 1, (1, 255): 2}
+@pytest.mark.parametrize("stored", [None, 3, 5])
+def test_the_histograms_of_images_add_up_however_many_classes_each_has(stored):
+    total = pool_histogram([counted(A), counted(B, stored)], 3)
+    assert total.shape == (3, 256)
+    assert nonzero(total) == {(0, 7): 2, (0, 9): 1, (1, 255): 2}
 
 
 def test_a_class_that_does_not_exist_is_refused():
     with pytest.raises(DataError, match="a: predicted class ids must be under 1, got 1"):
-        histogram_of(A, 1)
+        pool_histogram([counted(A)], 1)
 
 
 def test_calib_cells_hold_pixels_and_correct_pixels_without_ignored_truth(tmp_path):
@@ -64,7 +66,7 @@ def test_pooled_calib_cells_are_the_histogram_of_the_scored_pixels(tmp_path_fact
     path = tmp_path_factory.mktemp("h") / "h"
     write_calib_histogram(path, [item], {"x": item.label_map}, 4)
     pooled = read_calib_histogram(path).pooled(4)
-    assert (pooled[..., 0] == histogram_of(item, 4)).all()
+    assert (pooled[..., 0] == count_levels(item.label_map, item.confidence, 4)).all()
     assert (pooled[..., 1] == pooled[..., 0]).all()
 
 

@@ -6,10 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segcore.errors import DataError
+from segcore.pseudo.confidence import count_levels
 from segcore.pseudo.predictions import (
     SCHEMA,
     Prediction,
     PredictionWriter,
+    read_histograms,
     read_image_ids,
     read_predictions,
     row_of,
@@ -24,7 +26,8 @@ def predictions(draw):
     random = np.random.default_rng(draw(st.integers(0, 99)))
     label_map, confidence = random.integers(0, 256, (2, *shape), np.uint8)
     small = None if small_shape is None else random.integers(0, 256, small_shape, np.uint8)
-    return Prediction(draw(st.text(max_size=5)), label_map, confidence, small)
+    histogram = count_levels(label_map, confidence, 256) if draw(st.booleans()) else None
+    return Prediction(draw(st.text(max_size=5)), label_map, confidence, small, histogram)
 
 
 def prediction(image_id, value=1, shape=(2, 3)):
@@ -44,6 +47,23 @@ def test_what_is_written_is_read_back_in_order(tmp_path_factory, items):
     path = write(tmp_path_factory.mktemp("p") / "x.parquet", items)
     assert [row_of(item) for item in read_predictions(path)] == [row_of(item) for item in items]
     assert read_image_ids(path) == tuple(item.image_id for item in items)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(predictions(), min_size=1, max_size=20))
+def test_every_histogram_read_is_that_of_the_maps_whoever_counted_it(tmp_path_factory, items):
+    path = write(tmp_path_factory.mktemp("p") / "x.parquet", items)
+    read = [row for group in read_histograms(path) for row in group]
+    assert [image_id for image_id, _ in read] == [item.image_id for item in items]
+    for item, (_, histogram) in zip(items, read, strict=True):
+        assert (np.pad(histogram, ((0, 256 - len(histogram)), (0, 0))) == one_by_one(item)).all()
+
+
+def one_by_one(item):
+    counts = np.zeros((256, 256), int)
+    for class_id, level in zip(item.label_map.ravel(), item.confidence.ravel(), strict=True):
+        counts[class_id, level] += 1
+    return counts
 
 
 def test_only_wanted_images_are_read(tmp_path):
@@ -102,8 +122,22 @@ def other_columns(path):
     pq.write_table(pa.table({"x": [1]}), path)
 
 
+def without_histograms(path):
+    pq.write_table(pa.Table.from_pylist([row_of(prediction("a"))], schema=SCHEMA).drop_columns("histogram"), path)
+
+
 def short_map(path):
     pq.write_table(pa.Table.from_pylist([row_of(prediction("a")) | {"height": 9}], schema=SCHEMA), path)
+
+
+def short_histogram(path):
+    row = row_of(prediction("a"))
+    pq.write_table(pa.Table.from_pylist([row | {"histogram": row["histogram"][:-4]}], schema=SCHEMA), path)
+
+
+def histogram_of_more(path):
+    row = row_of(prediction("a")) | {"histogram": row_of(prediction("a", shape=(2, 4)))["histogram"]}
+    pq.write_table(pa.Table.from_pylist([row], schema=SCHEMA), path)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +146,10 @@ def short_map(path):
         (truncated, "must be a readable predictions file"),
         (overwritten, "damaged"),
         (other_columns, "must have the columns"),
+        (without_histograms, "must have the columns .* label its shard again"),
         (short_map, "a map of 9 x 3 px must have as many bytes, got 6"),
+        (short_histogram, "a histogram must have 256 counts a class of 6 px altogether, got 511 counts"),
+        (histogram_of_more, "a histogram must have 256 counts a class of 6 px altogether, got 512 counts of 8 px"),
         (lambda path: None, "must be a readable predictions file"),
     ],
 )
@@ -134,3 +171,8 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage, message):
 def test_a_prediction_of_wrong_shape_or_type_is_refused(label_map, confidence, message):
     with pytest.raises(DataError, match=message):
         Prediction("a", label_map, confidence)
+
+
+def test_a_histogram_of_another_shape_is_refused():
+    with pytest.raises(DataError, match=r"a: histogram must be \(C, 256\), got \(2, 255\)"):
+        Prediction("a", np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8), histogram=np.zeros((2, 255), np.uint32))
