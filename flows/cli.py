@@ -111,11 +111,12 @@ def run_loop(config: Path, overrides: tuple[str, ...], run_id: str | None, updat
         from flows.pseudo_label_loop import pseudo_label_loop
 
         summary = pseudo_label_loop(str(config.resolve()), run_id, update, list(overrides))
-    gain = summary.miou - summary.first_miou
+    gain, refit = summary.miou - summary.first_miou, Path(summary.outputs) / "refit"
     click.echo(
         f"\nbest round {summary.winner_index} of {summary.num_rounds}: gate mIoU {summary.miou:.4f} "
         f"({gain:+.4f} over round 0)\nstopped because {summary.stop_reason}\n"
         f"outputs  {summary.outputs}\nreport   {Path(summary.outputs) / 'report.html'}"
+        + (f"\nrefit    {refit}   (trained on all labels, not scored)" if refit.is_dir() else "")
     )
 
 

@@ -8,8 +8,10 @@ from segcore.steps.evaluate import EvaluateSpec, Evaluation
 from segcore.steps.index import Index
 from segcore.steps.outputs import NO_LABELS, OutputSpec, RunSummary
 from segcore.steps.places import control_evaluation_place, control_place, report_place
+from segcore.steps.pseudo_labels import LabelledPool
+from segcore.steps.refit import refit_spec, wants_refit
 from segcore.steps.run import Run
-from segcore.steps.train import TrainSpec, wants_control
+from segcore.steps.train import Student, TrainSpec, wants_control
 from segcore.trust.loop_policy import winner
 from tasks import steps
 from tasks.labelling import free_device
@@ -21,7 +23,8 @@ def finish(run: Run, index: Index, history: tuple[RoundRecord, ...]) -> RunSumma
     labels = label_pool(run, index, history, best.student, final=True) if has_pool(index) else NO_LABELS
     report = score_report(run, index, best)
     control = train_control(run, index, best) if wants_control(run, best.round_index) else None
-    spec = OutputSpec(run, index, history, labels, report, control)
+    refit = train_refit(run, index, best, labels) if wants_refit(run, best) else None
+    spec = OutputSpec(run, index, history, labels, report, control, refit)
     summary: RunSummary = steps.publish_outputs.submit(spec).result()
     return summary
 
@@ -49,3 +52,10 @@ def train_control(run: Run, index: Index, best: RoundRecord) -> Evaluation:
     scored = EvaluateSpec(run, index, student.checkpoint, control_evaluation_place(best.round_index))
     evaluation: Evaluation = steps.evaluate_student.submit(scored).result()
     return evaluation
+
+
+def train_refit(run: Run, index: Index, best: RoundRecord, labels: LabelledPool) -> Student:
+    """Train once more with the winner's recipe, on all labels but the report set's; nothing scores this model."""
+    free_device()
+    student: Student = steps.train_student.submit(refit_spec(run, index, best, labels.pseudo_labels)).result()
+    return student

@@ -15,6 +15,7 @@ FILES = {
     "report.html": "the whole run on one page, with plots and pictures",
     "model.pth": "weights of the best round",
     "model_config.py": "opens them in plain mmsegmentation",
+    "refit/model.pth": "weights of the final refit on all labels: not scored",
     "annotations.json": "pseudo-annotations, COCO",
     "index_png": "the same as label maps",
     "quality.json": "quality card of the pseudo-annotations",

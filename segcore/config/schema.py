@@ -156,6 +156,35 @@ class FilterConfig(Section):
     boundary_px: Annotated[int, Field(ge=0)] = Field(0, description="width of the ignored band at class boundaries")
 
 
+class ClassAlarm(Section):
+    """An alarm on one class, or on all of them. Limits and actions: docs/explanation/alarms.md."""
+
+    action: Literal["warn", "freeze", "raise_tau", "stop"] = "warn"
+    limit: Annotated[float, Field(gt=0)] | None = Field(None, description="None: the alarm's own")
+
+
+class RunAlarm(Section):
+    """An alarm that no class is to blame for."""
+
+    action: Literal["warn", "stop"] = "warn"
+    limit: Annotated[float, Field(gt=0)] | None = Field(None, description="None: the alarm's own")
+
+
+class AlarmsConfig(Section):
+    """When the pseudo-labels of a round look wrong, and what is done about it (segcore/trust/alarms.py)."""
+
+    vanished: ClassAlarm = ClassAlarm()
+    exploded: ClassAlarm = ClassAlarm()
+    churn: ClassAlarm = ClassAlarm()
+    drift: ClassAlarm = ClassAlarm()
+    calibration: ClassAlarm = ClassAlarm()
+    confidence: ClassAlarm = ClassAlarm()
+    shift: RunAlarm = RunAlarm()
+    raised_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="raise_tau: at most this share of the pixels that the class's threshold keeps stays"
+    )
+
+
 class LoopConfig(Section):
     """How long to go on."""
 
@@ -169,6 +198,9 @@ class LoopConfig(Section):
     gate_resamples: Annotated[int, Field(ge=100)] = 2000
     require_approval: bool = Field(False, description="ask a person before each round after round 0")
     control: bool = Field(False, description="train a GT-only student on the final schedule, to attribute the gain")
+    final_refit: bool = Field(
+        False, description="after the loop, train once more on train, calib, gate and pseudo-labels; never scored"
+    )
 
 
 class OutputConfig(Section):
@@ -207,6 +239,7 @@ class RunConfig(Section):
     train: TrainConfig
     label: LabelConfig = LabelConfig()
     filter: FilterConfig = FilterConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     loop: LoopConfig = LoopConfig()
     outputs: OutputConfig = OutputConfig()
     runtime: RuntimeConfig = RuntimeConfig()

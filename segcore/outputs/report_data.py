@@ -64,7 +64,8 @@ class ReportData:
 
     created: date and time as text. rounds: round 0 first. winner_index: round_index of the winner. role_counts:
     images by role. transductive: sentence on the use of test images. control: score of a GT-only student on the
-    final student's schedule. report_score: score of the winner on the report set. reproduce: the exact command.
+    final student's schedule. report_score: score of the winner on the report set. refit: sentence on the model that
+    was trained on all labels and is not scored, empty without one. reproduce: the exact command.
     """
 
     run_id: str
@@ -85,6 +86,7 @@ class ReportData:
     reproduce: str
     control: Score | None = None
     report_score: Score | None = None
+    refit: str = ""
     alarms: tuple[str, ...] = ()
     overlays: tuple[Overlay, ...] = field(default=(), compare=False)
 

@@ -35,7 +35,7 @@ def caveats(data: ReportData) -> list[str]:
         )
     if best.num_images < FEW_GATE_IMAGES:
         found.append(f"The gate has only {best.num_images} images: small gains go unseen; the gate states its power.")
-    return [text for text in found if text]
+    return [text for text in (*found, data.refit) if text]
 
 
 def gate_caveat(data: ReportData) -> str:

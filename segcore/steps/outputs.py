@@ -16,7 +16,7 @@ from segcore.outputs.index_png import export_index_pngs
 from segcore.outputs.report import render_report
 from segcore.outputs.report_data import ReportData
 from segcore.outputs.submission import SubmissionSpec, validate_submission, write_submission
-from segcore.records import ImageRecord, RoundRecord, Score
+from segcore.records import Checkpoint, ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation
 from segcore.steps.index import Index, class_map_of
@@ -24,10 +24,11 @@ from segcore.steps.kept_outputs import keep_or_make
 from segcore.steps.label import PREDICTIONS
 from segcore.steps.model_files import CLASSES, class_document
 from segcore.steps.pseudo_labels import LabelledPool
+from segcore.steps.refit import refit_sentence
 from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
-from segcore.steps.train import PseudoLabels
+from segcore.steps.train import PseudoLabels, Student
 from segcore.store.disk import written
 from segcore.store.durable import replace_file, sync_file, sync_folder, sync_tree
 from segcore.store.events import append_event
@@ -45,7 +46,11 @@ NO_LABELS = LabelledPool((), None)  # of a run without unlabelled images
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """A finished loop. report: score on the report set; control: score of the GT-only student; None where not made."""
+    """A finished loop.
+
+    report: score on the report set; control: score of the GT-only student; refit: the model trained on all labels;
+    None where not made.
+    """
 
     run: Run
     index: Index
@@ -53,6 +58,7 @@ class OutputSpec:
     labels: LabelledPool
     report: Evaluation | None
     control: Evaluation | None
+    refit: Student | None = None
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,11 @@ def place_all(spec: OutputSpec, folder: Path, report: ReportData) -> None:
     """Put every file into the folder of outputs, durably."""
     run, best = spec.run, winner(spec.history)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in MODEL_FILES:
-        place_file(run.path / Path(best.student.path).parent / name, folder / name)
+    place_model(run, best.student, folder)
     if spec.labels.pseudo_labels is not None:
         place_labels(spec, spec.labels.pseudo_labels, folder)
     replace_file(folder / CLASSES, class_document(class_map_of(run, spec.index)).encode("ascii"))
+    place_refit(run, spec.refit)
     if run.config.data.test is not None and run.config.outputs.submission_size is not None:
         place_submission(spec, submission_images(run, spec.index), run.config.outputs.submission_size)
     place_report(run, report)
@@ -128,6 +134,25 @@ def place_file(source: Path, target: Path) -> None:
         sync_file(temporary)
     temporary.replace(target)
     temporary.unlink(missing_ok=True)  # renaming onto another link of the same file does nothing at all
+
+
+def place_model(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
+    """Place weights, model config and lineage of a checkpoint."""
+    for name in MODEL_FILES:
+        place_file(run.path / Path(checkpoint.path).parent / name, folder / name)
+
+
+def place_refit(run: Run, refit: Student | None) -> None:
+    """Place the refit's model in a folder of its own, so that nobody takes it for the scored one; None: remove it."""
+    folder = run.layout.refit_dir
+    if refit is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    folder.mkdir(exist_ok=True)
+    place_model(run, refit.checkpoint, folder)
+    replace_file(folder / CLASSES, (folder.parent / CLASSES).read_bytes())
+    sync_folder(folder)
+    logger.info("final refit, not scored: %s", folder)
 
 
 def place_labels(spec: OutputSpec, pseudo: PseudoLabels, folder: Path) -> None:
@@ -190,9 +215,11 @@ def report_of(spec: OutputSpec, stop_reason: str) -> ReportData:
         for evaluation in (spec.report, spec.control)
     ]
     pseudo = spec.labels.pseudo_labels
-    return report_data(
-        ReportSpec(run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1])
+    refit = refit_sentence(run, spec.index, spec.history, spec.refit)
+    reported = ReportSpec(
+        run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1], refit
     )
+    return report_data(reported)
 
 
 def place_report(run: Run, report: ReportData) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from segcore.store.layout import FINAL, control_place, evaluation_place, student_place
+from segcore.store.layout import FINAL, control_place, evaluation_place, refit_place, student_place
 
-__all__ = ["control_evaluation_place", "control_place", "evaluation_place", "report_place", "student_place"]
+__all__ = [
+    "control_evaluation_place", "control_place", "evaluation_place", "refit_place", "report_place", "student_place",
+]  # fmt: skip
 
 
 def control_evaluation_place(round_index: int) -> str:

@@ -17,7 +17,14 @@ from segcore.steps.decide import DecideSpec, goes_on, judged, teacher_of
 from segcore.steps.evaluate import EvaluateSpec, Evaluation, evaluate_step, scoring_images
 from segcore.steps.index import Index, index_step
 from segcore.steps.label import LabelledShard, label_specs, label_step
-from segcore.steps.places import control_evaluation_place, control_place, evaluation_place, report_place, student_place
+from segcore.steps.places import (
+    control_evaluation_place,
+    control_place,
+    evaluation_place,
+    refit_place,
+    report_place,
+    student_place,
+)
 from segcore.steps.plan_steps import (
     PlannedRun,
     PlannedStep,
@@ -31,6 +38,7 @@ from segcore.steps.plan_steps import (
 )
 from segcore.steps.plan_work import RunSize, Work, size_from_dataset, size_from_index
 from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
+from segcore.steps.refit import refit_spec, wants_refit
 from segcore.steps.run import Run
 from segcore.steps.train import (
     PseudoLabels,
@@ -237,13 +245,24 @@ class Walk:
     def finish(self, index: Index, history: tuple[RoundRecord, ...]) -> None:
         """Walk what follows the last round."""
         run, best = self.run, winner(history)
-        labelled = not has_pool(index) or self.pool(index, history, best.student, final=True) is not None
+        labels = self.pool(index, history, best.student, final=True) if has_pool(index) else None
+        labelled = labels is not None or not has_pool(index)
         if index.num_images.get("report"):
             self.evaluation(EvaluateSpec(run, index, best.student, report_place(), role="report"))
         if wants_control(run, best.round_index):
             self.control(index, best.round_index)
+        if wants_refit(run, best):
+            self.refit(index, best, labels)
         note = "cheap" if labelled else ""
         self.add(PlannedStep("outputs", "again", note=note))
+
+    def refit(self, index: Index, best: RoundRecord, labels: PseudoLabels | None) -> None:
+        """Walk the training on all labels. labels: None where the pool is empty or not labelled yet."""
+        work = self.student_work(best.round_index)
+        if labels is None and has_pool(index) and best.round_index > 0:
+            self.after(refit_place(), work, pseudo_labels_place(None))
+        else:
+            self.meet(train_step(refit_spec(self.run, index, best, labels)), work)
 
     def control(self, index: Index, round_index: int) -> None:
         """Walk the GT-only student on the winner's schedule."""
@@ -280,6 +299,8 @@ class Walk:
         if self.run.config.loop.control and last > 0:
             self.after(control_place(last), self.student_work(last), decided)
             self.after(control_evaluation_place(last), self.sized.evaluate_work(self.sized.num_gate))
+        if self.run.config.loop.final_refit:
+            self.after(refit_place(), self.student_work(last))
         self.after("outputs", None)
         return f"up to round {last}, while the gate, patience and budget allow (at most: the best case needs less)"
 

@@ -15,7 +15,7 @@ from segcore.store.manifest import Manifest, read_manifest
 from segcore.store.verify import step_folders
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-TELLING_OUTPUTS = ("model.pth", "annotations.json")  # copies that no two different steps have in common
+TELLING_OUTPUTS = ("model.pth", "annotations.json", "refit/model.pth")  # copies that no two different steps share
 NAMED_FILES = ("label_maps.arrow",)  # files whose hash, rather than the step's digest, goes into other steps' inputs
 
 

@@ -43,7 +43,7 @@ KIND_NAMES = {
 
 @dataclass(frozen=True)
 class ReportSpec:
-    """A finished loop, and what was made of its winner."""
+    """A finished loop, and what was made of its winner. refit: sentence on the final refit, empty without one."""
 
     run: Run
     index: Index
@@ -53,6 +53,7 @@ class ReportSpec:
     shards: tuple[LabelledShard, ...]
     report_score: Score | None
     control: Score | None
+    refit: str = ""
 
 
 def score_of(run: Run, index: Index, evaluation: Evaluation) -> Score:
@@ -97,6 +98,7 @@ def report_data(spec: ReportSpec) -> ReportData:
         reproduce=f"segloop run CONFIG --run-id {run.run_id}   # CONFIG: the text below, saved as YAML",
         control=spec.control,
         report_score=spec.report_score,
+        refit=spec.refit,
         alarms=alarms_of(run, spec.history),
         overlays=(*gate_overlays(spec), *pool_overlays(spec)),
     )

@@ -65,9 +65,9 @@ class RoundStatus:
 class RunStatus:
     """One run. current: places of the steps that were begun and not ended, in order of their start.
 
-    final_shards: of the labelling by the winner. num_quarantined: images that were set aside; num_set_aside: files of
-    steps that failed their check. last_error: what the last attempt that failed said. stop_reason, winner_index: of a
-    finished loop.
+    final_shards: of the labelling by the winner. refit: whether outputs/ hold a final refit. num_quarantined: images
+    that were set aside; num_set_aside: files of steps that failed their check. last_error: what the last attempt that
+    failed said. stop_reason, winner_index: of a finished loop.
     """
 
     run_id: str
@@ -78,6 +78,7 @@ class RunStatus:
     current: tuple[str, ...]
     training: Training | None
     final_shards: Shards | None
+    refit: bool
     num_quarantined: int
     num_set_aside: int
     last_error: str | None
@@ -112,6 +113,7 @@ def run_status(run_dir: Path) -> RunStatus:
         current=unended(session),
         training=None if state == "finished" else newest_training(run_dir),
         final_shards=shards_status(FINAL, events, (config, summary)),
+        refit=layout.refit_dir.is_dir(),
         num_quarantined=len(summary.get("quarantined", ())) + num_quarantined_later(events),
         num_set_aside=num_entries(layout.quarantine_dir),
         last_error=errors[-1] if errors and state != "finished" else None,

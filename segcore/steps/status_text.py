@@ -46,6 +46,8 @@ def run_lines(run: RunStatus, now: datetime) -> Iterator[str]:
         yield f"  {training_line(run, now)}"
     if run.winner_index is not None:
         yield f"  best round {run.winner_index}; stopped because {run.stop_reason}"
+    if run.refit:
+        yield "  final refit on all labels in outputs/refit/: not scored"
     if run.num_quarantined:
         yield f"  {run.num_quarantined} images quarantined (reasons in the report and in events.jsonl)"
     if run.num_set_aside:

@@ -13,7 +13,7 @@ from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
 from segcore.process.jobs import ImportJob, ModelSpec, Sample, TrainJob, write_import_job, write_train_job
 from segcore.process.training import TrainingOptions, run_import, run_training
-from segcore.records import POOL_ROLES, Checkpoint, ClassMap, ImageRecord, StepOutput
+from segcore.records import POOL_ROLES, Checkpoint, ClassMap, ImageRecord, Role, StepOutput
 from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, pool_of
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
@@ -42,7 +42,10 @@ class PseudoLabels:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """One student. pseudo_labels, teacher: None when it learns from GT alone. place: where it is published."""
+    """One student. pseudo_labels, teacher: None when it learns from GT alone. place: where it is published.
+
+    labelled_roles: whose ground truth it learns from; more than train only after the loop (segcore/steps/refit.py).
+    """
 
     run: Run
     index: Index
@@ -50,6 +53,7 @@ class TrainSpec:
     pseudo_labels: PseudoLabels | None
     teacher: Checkpoint | None
     place: str
+    labelled_roles: tuple[Role, ...] = ("train",)
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,17 @@ def train_step(spec: TrainSpec) -> Step:
         "train": config.train.model_dump(mode="json", exclude=NO_INFLUENCE),
         "iterations": iterations_of(config, spec.round_index),
         "seed": round_seed(config.loop.seed, spec.round_index),
-        "ground_truth": index.digests["train"],
+        "ground_truth": ground_truth_digests(spec),
         "pseudo_labels": None if pseudo is None else pseudo.maps_digest,
         "pool": None if pseudo is None else [index.digests[role] for role in POOL_ROLES],
     }
     return Step("train", VERSION, spec.place, inputs)
+
+
+def ground_truth_digests(spec: TrainSpec) -> str | list[str]:
+    """Return the content hash of the labelled images; a list where they are of several roles."""
+    digests = [spec.index.digests[role] for role in spec.labelled_roles]
+    return digests[0] if len(digests) == 1 else digests
 
 
 def class_lists(spec: TrainSpec) -> tuple[list[str], list[list[int]]]:
@@ -178,7 +188,7 @@ def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path
         train=config.train,
         iterations=iterations_of(config, spec.round_index),
         seed=round_seed(config.loop.seed, spec.round_index),
-        ground_truth=samples(run, images_of(run, spec.index, "train")),
+        ground_truth=samples(run, images_of(run, spec.index, *spec.labelled_roles)),
         ground_truth_maps=str(ground_truth_path(run, spec.index)),
         pseudo=samples(run, pseudo),
         pseudo_maps=None if spec.pseudo_labels is None else str(pseudo_maps(spec)),
@@ -217,7 +227,7 @@ def student_lineage(spec: TrainSpec, pseudo: tuple[ImageRecord, ...]) -> Lineage
     run, teacher = spec.run, spec.teacher
     parent = None if teacher is None else Lineage.read(run.path / teacher.lineage)
     digest = None if teacher is None else teacher.digest
-    return extend(parent, images_of(run, spec.index, "train"), pseudo, digest)
+    return extend(parent, images_of(run, spec.index, *spec.labelled_roles), pseudo, digest)
 
 
 def has_given_teacher(run: Run) -> bool:

@@ -11,7 +11,7 @@ MANIFEST = "manifest.json"
 WORK_SUFFIX = ".work"
 RESUME_SUFFIX = ".resume"
 LOGS = "logs"  # in a step's folder: listed in the manifest, no part of the digest
-FINAL = "final"  # in place of round_NN: the labelling that outputs/ are made from
+FINAL = "final"  # in place of round_NN: what follows the loop, first the labelling that outputs/ are made from
 
 
 def round_name(round_index: int) -> str:
@@ -32,6 +32,11 @@ def student_place(round_index: int) -> str:
 def control_place(round_index: int) -> str:
     """Return the place of the GT-only training on the schedule of a round's student."""
     return f"{round_name(round_index)}/control"
+
+
+def refit_place() -> str:
+    """Return the place of the training on all labels after the loop."""
+    return f"{FINAL}/refit"
 
 
 def evaluation_place(round_index: int, of: str = "evaluation") -> str:
@@ -107,6 +112,11 @@ class RunLayout:
     def outputs_dir(self) -> Path:
         """Return outputs/: what other programs use, under stable names."""
         return self.run_dir / "outputs"
+
+    @property
+    def refit_dir(self) -> Path:
+        """Return outputs/refit/: the model of the final refit, which nothing scores."""
+        return self.outputs_dir / "refit"
 
     def round_dir(self, round_index: int) -> Path:
         """Return the folder of a round."""

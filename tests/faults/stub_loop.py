@@ -55,7 +55,7 @@ def submitted(function: Callable[..., Any]) -> SimpleNamespace:
 
 def stub_training(job_path: Path, job: TrainJob, log_path: Path, options: Any) -> None:
     """Leave a checkpoint, a line of progress, and weights that follow from the job's seed, length and images."""
-    text = json.dumps([job.seed, job.iterations, job.train.lr, len(job.pseudo)])
+    text = json.dumps([job.seed, job.iterations, job.train.lr, len(job.pseudo), len(job.ground_truth)])
     resume, out = Path(job.resume_dir), Path(job.out_dir)
     (resume / CHECKPOINT).write_text(text)
     with (resume / PROGRESS).open("a") as progress:

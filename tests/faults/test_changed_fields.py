@@ -22,7 +22,7 @@ FREE = "nothing is asked, nothing is done again"  # where and how it runs
 JUDGED = "asked, nothing is done again but what is made anew each time: gate, outputs"
 INDEX, STUDENT, LATER_STUDENT = "index", "round_00/student", "round_01/student"
 SCORE, LABELS, PSEUDO = "round_00/evaluation", "round_01/labels", "round_01/pseudo_labels"
-CONTROL, NEXT_ROUND = "round_01/control", "round_03/labels"  # round 1 wins here
+CONTROL, NEXT_ROUND, REFIT = "round_01/control", "round_03/labels", "final/refit"  # round 1 wins here
 
 POOL = "data.unlabeled=[{{annotations: {root}/%s/unlabeled.json, images: {root}/%s}}]"
 TEACHER = "model.teacher={{checkpoint: {root}/given.pth, config: {root}/given.py, trained_on: []}}"
@@ -99,6 +99,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "loop.gate_resamples": ("loop.gate_resamples=200", JUDGED),
     "loop.require_approval": ("loop.require_approval=true", FREE),
     "loop.control": ("loop.control=true", CONTROL),
+    "loop.final_refit": ("loop.final_refit=true", REFIT),
     "outputs.submission_size": ("outputs.submission_size=[16, 16]", LABELS),
     "outputs.index_png": ("outputs.index_png=false", JUDGED),
     "runtime.artifacts": ("runtime.artifacts={root}/elsewhere", FREE),
