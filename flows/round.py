@@ -9,16 +9,18 @@ from segcore.records import Checkpoint, RoundRecord
 from segcore.steps.decide import DecideSpec, teacher_of
 from segcore.steps.evaluate import EvaluateSpec
 from segcore.steps.index import Index
+from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import label_specs
 from segcore.steps.places import evaluation_place, student_place
-from segcore.steps.pseudo_labels import LabelledPool, filter_spec
+from segcore.steps.pseudo_labels import filter_spec
+from segcore.steps.quality_card import InspectSpec
 from segcore.steps.run import Run, stops_together
 from segcore.steps.train import TrainSpec, has_given_teacher
 from tasks import steps
 from tasks.cancel import stops_when_cancelled
 from tasks.labelling import free_device
 
-LABEL_THREADS = 4
+LABEL_THREADS = 16  # shards on their way: two for each of eight GPUs, so that none waits for its next
 
 
 @flow(
@@ -28,28 +30,34 @@ LABEL_THREADS = 4
     validate_parameters=False,
 )
 @stops_when_cancelled
-def pseudo_label_round(run: Run, index: Index, round_index: int, history: tuple[RoundRecord, ...]) -> RoundRecord:
+def pseudo_label_round(
+    run: Run, index: Index, round_index: int, history: tuple[RoundRecord, ...]
+) -> RoundRecord | StoppedByAlarm:
     """Train a student on ground truth and on what its teacher is sure of, and let the gate judge it."""
     with stops_together(run):
         teacher = teacher_of(history)
-        pseudo = None if teacher is None else label_pool(run, index, history, teacher).pseudo_labels
+        pool = NO_LABELS if teacher is None else label_pool(run, index, history, teacher)
+        if pool.stop is not None:
+            return StoppedByAlarm(round_index, pool.stop)
         free_device()
-        spec = TrainSpec(run, index, round_index, pseudo, teacher, student_place(round_index))
+        spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
         given = round_index == 0 and has_given_teacher(run)
         student = (steps.import_teacher if given else steps.train_student).submit(spec).result()
         scored = EvaluateSpec(run, index, student.checkpoint, evaluation_place(round_index))
         evaluation = steps.evaluate_student.submit(scored).result()
-        decision = DecideSpec(run, index, history, teacher, student, evaluation, pseudo)
+        decision = DecideSpec(run, index, history, teacher, student, evaluation, pool.pseudo_labels, pool.card)
         return steps.decide_round.submit(decision).result()
 
 
 def label_pool(
     run: Run, index: Index, history: tuple[RoundRecord, ...], teacher: Checkpoint, final: bool = False
 ) -> LabelledPool:
-    """Label the pool shard by shard, calibrate, and keep what is reliable."""
+    """Label the pool shard by shard, calibrate, keep what is reliable, and look at it before anyone learns from it."""
     place = None if final else len(history)
     futures = [steps.label_shard.submit(spec) for spec in label_specs(run, index, teacher, place)]
     shards = tuple(future.result() for future in futures)
     spec = filter_spec(run, index, history, teacher, shards, final)
     calibration = steps.calibrate.submit(spec).result()
-    return LabelledPool(shards, steps.filter_labels.submit(spec, calibration).result())
+    draft = steps.filter_labels.submit(spec, calibration).result()
+    found = steps.inspect_pseudo_labels.submit(InspectSpec(spec, calibration, draft, history)).result()
+    return LabelledPool(shards, found.labels, found.output, found.stop)

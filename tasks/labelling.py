@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from segcore.process.labeller import labellers
+from segcore.process.labellers import labellers
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 It loads the model once, then answers requests until standard input ends. One line of JSON each way:
 
-    <- {"event": "ready", "device": "cpu", "precision": "fp32"}
+    <- {"event": "ready", "device": "cpu", "precision": "fp32", "num_classes", "class_names", "palette"}     (Ready)
     -> {"images": [{"image_id", "path", "small_size"}], "out": path}         (PredictRequest)
     <- {"event": "progress", "done": 8, "total": 100, "working": [image ids]}   before each group of images
     <- {"event": "done", "out", "num_images", "quarantined": [{"image_id", "reason"}], "wall_s"}
@@ -21,13 +21,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from segcore.errors import SegloopError
 from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices
 from segcore.nn.known_warnings import silence_known_warnings
-from segcore.process.jobs import PredictRequest, parse_request, read_predict_job
+from segcore.process.jobs import PredictRequest, Ready, parse_request, read_predict_job
 
 if TYPE_CHECKING:
     from segcore.nn.predictor import Predictor
@@ -65,10 +66,14 @@ def serve(job_path: Path, events: Events) -> None:
     """Load the model, say so, and answer requests."""
     job = read_predict_job(job_path)
     limit_visible_devices(job.device)
+    from segcore.nn.class_names import told_classes
     from segcore.nn.predictor import open_predictor
 
     predictor = open_predictor(job)
-    events.send("ready", device=predictor.spec.device, precision=predictor.spec.precision)
+    num_classes = predictor.teachers[0].num_classes
+    names, palette = told_classes(Path(job.teachers[0].config), num_classes)
+    ready = Ready(predictor.spec.device, predictor.spec.precision, num_classes, names, palette)
+    events.send("ready", **asdict(ready))
     for line in sys.stdin:
         answer(predictor, parse_request(line), events)
 

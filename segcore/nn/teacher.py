@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,29 +13,14 @@ from torch import Tensor
 
 from segcore.errors import CheckpointError, ConfigError
 from segcore.nn.devices import Precision
+from segcore.nn.fast.network import FastNetwork, FastSpec, make_fast
 from segcore.nn.networks import build_network, read_config
 from segcore.nn.weights import apply_weights, load_foreign
 from segcore.process.jobs import PredictJob, TeacherFiles
 
-log = logging.getLogger(__name__)
-
 EVEN = 0.5  # the threshold at which the more probable of two classes wins
 NOT_FOR_LABELS = ("auxiliary_head.",)
 REBUILT = ("relative_position_index", "num_batches_tracked")  # tensors that say nothing of the training
-
-
-class FastNetwork:
-    """A segmentor that is called with inputs and gives logits at their size."""
-
-    def __init__(self, network: BaseSegmentor) -> None:
-        self.network = network
-
-    def __call__(self, inputs_NCHW: Tensor) -> Tensor:
-        """Return (N, C, h, w) float32 logits of (N, 3, h, w) inputs, normalised and padded."""
-        shape = inputs_NCHW.shape[2:]
-        metas = [{"ori_shape": shape, "img_shape": shape, "pad_shape": shape} for _ in range(len(inputs_NCHW))]
-        logits: Tensor = self.network.inference(inputs_NCHW, metas)
-        return logits.float()
 
 
 @dataclass(frozen=True)
@@ -74,15 +58,16 @@ def open_teachers(job: PredictJob, device: str, precision: Precision) -> tuple[T
 
     device: "cpu" or "cuda". Raises ConfigError or CheckpointError for a config, weights or outputs that do not fit.
     """
-    del precision
+    largest_last = tuple((size, size) for size in sorted(job.label.sizes))
+    spec = FastSpec(device, precision, largest_last, job.expected_images)
     shares = normalised_weights([files.weight for files in job.teachers])
     teachers: list[Teacher] = []
     for files, share in zip(job.teachers, shares, strict=True):
         network = loaded(files)
         expected = job.num_classes or (teachers[0].num_classes if teachers else None)
         num_classes = checked_classes(network, files, expected)
-        network.to(device=device, memory_format=torch.channels_last).eval()
-        teachers.append(Teacher(FastNetwork(network), share, num_classes, threshold_of(network)))
+        threshold = threshold_of(network)
+        teachers.append(Teacher(make_fast(network, spec), share, num_classes, threshold))
     return tuple(teachers)
 
 

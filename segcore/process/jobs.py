@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -151,6 +151,20 @@ class PredictRequest:
     out: str
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What the prediction program says once its models are loaded.
+
+    class_names, palette: of the first model's config, one per class id, where it or its data set tells them.
+    """
+
+    device: str
+    precision: str
+    num_classes: int
+    class_names: tuple[str, ...] | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
+
+
 def write_train_job(path: Path, job: TrainJob) -> None:
     """Write job as JSON."""
     path.write_text(json.dumps({"format": FORMAT, **_TRAIN.dump_python(job, mode="json")}, indent=1))
@@ -207,6 +221,16 @@ def parse_request(line: str) -> PredictRequest:
         raise StepError(f"a prediction request must have images and out, got {line[:200]!r}: {error}") from None
 
 
+def parse_ready(message: dict[str, Any]) -> Ready:
+    """Return the Ready in an event; StepError if it is none."""
+    try:
+        return _READY.validate_python(message)
+    except ValidationError as error:
+        raise StepError(
+            f"a labelling process must say device, precision and num_classes, got {message}: {error}"
+        ) from None
+
+
 def _read(path: Path, adapter: TypeAdapter[Job], kind: str) -> Job:
     try:
         data = json.loads(path.read_text())
@@ -225,3 +249,4 @@ _PREDICT: TypeAdapter[PredictJob] = TypeAdapter(PredictJob)
 _IMPORT: TypeAdapter[ImportJob] = TypeAdapter(ImportJob)
 _CHECK: TypeAdapter[CheckJob] = TypeAdapter(CheckJob)
 _REQUEST: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
+_READY: TypeAdapter[Ready] = TypeAdapter(Ready)

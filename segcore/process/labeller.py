@@ -18,7 +18,15 @@ from typing import Any
 
 from segcore.errors import CancelledError, StepError
 from segcore.process.child import ProcessSpec, SupervisedProcess
-from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, request_line, write_predict_job
+from segcore.process.jobs import (
+    PredictImage,
+    PredictJob,
+    PredictRequest,
+    Ready,
+    parse_ready,
+    request_line,
+    write_predict_job,
+)
 from segcore.process.watchdog import StalledError, StallWatch
 from segcore.records import Quarantined
 
@@ -44,12 +52,13 @@ class LabellerSpec:
 class Labeller:
     """One labelling process; predict() may be called from several threads, one request runs at a time."""
 
-    def __init__(self, spec: LabellerSpec) -> None:
+    def __init__(self, spec: LabellerSpec, deaths: Counter[str] | None = None) -> None:
         self.spec = spec
         self.turn = threading.Lock()
         self.child: SupervisedProcess | None = None
+        self.ready: Ready | None = None  # what it said of its model when it was started last
         self.one_by_one = False  # from a death until the request is answered
-        self.deaths: Counter[str] = Counter()  # by image_id the process was working on, one by one
+        self.deaths = Counter() if deaths is None else deaths  # by image_id it was working on, one by one
 
     def predict(
         self, images: Sequence[PredictImage], out: Path, on_progress: Callable[[int], None] | None = None
@@ -138,8 +147,7 @@ class Labeller:
             line = child.read_line(StallWatch(spec.stall_s).check, cancelled=spec.cancelled)
             if line is None:
                 raise child.broken_conversation()
-            if parse(line)["event"] != "ready":
-                raise StepError(f"labelling failed: {line}")
+            self.ready = ready_of(parse(line), spec.log_path)
         except StepError:
             self.close()
             raise
@@ -157,6 +165,13 @@ def predict_command(job_path: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "segcore.nn.predict_process", str(job_path))
 
 
+def ready_of(message: dict[str, Any], log_path: Path) -> Ready:
+    """Return the first message of a process as a Ready; StepError, with the process's reason, when it is none."""
+    if message["event"] != "ready":
+        raise StepError(f"labelling failed: {message.get('message', message)}; see {log_path}")
+    return parse_ready(message)
+
+
 def parse(line: str) -> dict[str, Any]:
     """Return one line of the process as an object; StepError when it is none."""
     try:
@@ -166,28 +181,3 @@ def parse(line: str) -> dict[str, Any]:
     if not isinstance(message, dict) or "event" not in message:
         raise StepError(f"a labelling process must answer in JSON lines with an event, got {line[:200]!r}")
     return message
-
-
-class Labellers:
-    """The labelling processes of this process, by job; few at a time, since each holds a model."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.open: dict[PredictJob, Labeller] = {}
-
-    def get(self, spec: LabellerSpec) -> Labeller:
-        """Return the labeller of a job, made on first use."""
-        with self.lock:
-            if spec.job not in self.open:
-                self.open[spec.job] = Labeller(spec)
-            return self.open[spec.job]
-
-    def close(self) -> None:
-        """End all labelling processes."""
-        with self.lock:
-            for labeller in self.open.values():
-                labeller.close()
-            self.open.clear()
-
-
-labellers = Labellers()

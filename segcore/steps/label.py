@@ -11,7 +11,8 @@ from typing import Any
 
 from segcore.data.roles import pool_images
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
-from segcore.process.labeller import Labeller, LabellerSpec, labellers
+from segcore.process.labeller import LabellerSpec
+from segcore.process.labellers import Crew, labellers
 from segcore.pseudo.shards import num_shards_for, plan_shards
 from segcore.records import Checkpoint, ImageRecord, StepOutput
 from segcore.steps.index import Index, cached_images, class_map_of, image_path, index_path
@@ -162,8 +163,8 @@ def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) ->
     }
 
 
-def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path) -> Labeller:
-    """Return the long-lived process that holds this checkpoint; started on first use, shared by all shards."""
+def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path) -> Crew:
+    """Return the long-lived processes that hold this checkpoint; started on first use, shared by all shards."""
     job = PredictJob(
         teachers=(TeacherFiles(str(run.path / checkpoint.path), str(run.path / checkpoint.config)),),
         num_classes=class_map_of(run, index).num_classes,

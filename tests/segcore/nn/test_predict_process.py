@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from segcore.config.schema import LabelConfig
-from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, TeacherFiles, request_line, write_predict_job
+from segcore.process.jobs import (
+    PredictImage,
+    PredictJob,
+    PredictRequest,
+    Ready,
+    TeacherFiles,
+    request_line,
+    write_predict_job,
+)
 from segcore.pseudo.predictions import read_predictions
 
 from .conftest import draw
@@ -54,7 +62,8 @@ def test_requests_are_answered_in_turn_and_bad_images_set_aside(trained: Path, t
     )
     assert status == 0, errors
     assert "Warning" not in errors, errors
-    assert events[0] == {"event": "ready", "device": "cpu", "precision": "fp32"}
+    ready = Ready("cpu", "fp32", num_classes=3)  # a student's config names no data set
+    assert events[0] == {"event": "ready", **dataclasses.asdict(ready)}
     done = [event for event in events if event["event"] == "done"]
     assert [event["out"] for event in done] == [str(first), str(second)]
     assert [event["num_images"] for event in done] == [3, 1]

@@ -37,7 +37,8 @@ model = dict(
 """
 HEAD = (
     "dict(type='FCNHead', in_channels=8, in_index=1, channels=4, num_convs=1, num_classes={classes}, "
-    "out_channels={out}, threshold={threshold}, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, use_sigmoid={sigmoid}))"
+    "out_channels={out}, threshold={threshold}, "
+    "loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, use_sigmoid={sigmoid}))"
 )
 
 

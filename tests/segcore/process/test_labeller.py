@@ -41,7 +41,7 @@ with (faults / "started").open("a") as file:
     file.write(f"{os.getpid()}\\n")
 if due("hang_start"):
     hang()
-say("ready")
+say("ready", device="cpu", precision="fp32", num_classes=2)
 if due("hang_idle"):
     hang()
 for line in sys.stdin:
