@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import cv2
+import numpy as np
 
 from benchmarks.environment import describe
 from benchmarks.filter_obvious import Setting, obvious_loop
@@ -28,6 +29,7 @@ from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_text
 from segcore.pseudo.build import ANNOTATIONS, PseudoLabelSpec, build_pseudo_labels, num_workers
 from segcore.pseudo.confidence import level_for
 from segcore.pseudo.filtering import filter_prediction
+from segcore.pseudo.histograms import CalibHistogram
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.pseudo.thresholds import Thresholds
 from segcore.records import ClassMap, ImageRecord
@@ -44,9 +46,16 @@ CLASSES = ClassMap(
     (None, *range(1, NUM_CLASSES)),
 )
 CUT = Thresholds(
-    CLASSES.names, "fixed", 1, (TAU,) * NUM_CLASSES, (level_for(TAU),) * NUM_CLASSES, (None,) * NUM_CLASSES
+    CLASSES.names,
+    "fixed",
+    1,
+    (TAU,) * NUM_CLASSES,
+    (level_for(TAU),) * NUM_CLASSES,
+    (None,) * NUM_CLASSES,
+    (None,) * NUM_CLASSES,
 )
 ORIGIN = Origin("0" * 64, 1, CUT.tau)
+CALIB = CalibHistogram((), *[np.zeros(0, np.int64)] * 5)
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,7 @@ def measure_refilter(drawn: Pictures, num_images: int, folder: Path) -> dict[str
                 source = drawn.predictions[index % NUM_DRAWN]
                 writer.write(Prediction(image.image_id, source.label_map, source.confidence))
     config = FilterConfig(share=0.7, boundary_px=BOUNDARY_PX, min_component_px=MIN_COMPONENT_PX)
-    spec = PseudoLabelSpec(paths, images, CLASSES, config, "0" * 64, 1, None, None)
+    spec = PseudoLabelSpec(paths, images, CLASSES, config, "0" * 64, 1, None, None, CALIB)
     return {
         "images": num_images,
         "workers": num_workers(images, num_images),

@@ -48,6 +48,19 @@ class DataConfig(Section):
     max_megapixels: Annotated[float, Field(gt=0)] = Field(200.0, description="larger images are quarantined undecoded")
 
 
+class FoldConfig(Section):
+    """One chain of a cross-validation: which of how many folds is kept from it until its one number at the end."""
+
+    index: Annotated[int, Field(ge=0)]
+    of: Annotated[int, Field(ge=2, le=50)]
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> FoldConfig:
+        if self.index >= self.of:
+            raise ValueError(f"index must be below of, got fold {self.index} of {self.of}; folds count from 0")
+        return self
+
+
 class RolesConfig(Section):
     """How validation images are divided (segcore/data/roles.py)."""
 
@@ -58,6 +71,7 @@ class RolesConfig(Section):
     )
     report_share: Fraction = Field(0.0, description="share of val never used before the final number")
     min_gate_images: PositiveInt = Field(10, description="fewer honest gate images than this: no score")
+    fold: FoldConfig | None = Field(None, description="set by cross-validate: this fold of train and val is report")
 
 
 class PoolConfig(Section):
@@ -146,12 +160,20 @@ class LabelConfig(Section):
 class FilterConfig(Section):
     """From raw predictions to pseudo-labels. Below threshold is ignore, never background."""
 
-    policy: Literal["fixed", "class_balanced"] = "class_balanced"
+    policy: Literal["fixed", "class_balanced", "calibrated"] = "class_balanced"
     tau: Tau | dict[str, Tau] = Field(0.9, description="fixed: threshold for all classes, or by class name")
     share: Fraction = Field(0.6, description="class_balanced: share of each class's pixels kept in round 1")
     share_step: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="class_balanced: growth a round")
     share_max: Fraction = 0.9
-    min_tau: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="class_balanced: no threshold falls below")
+    min_tau: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="class_balanced: no threshold falls below, but for min_share"
+    )
+    min_share: Fraction = Field(
+        0.2, description="class_balanced: kept of a class that min_tau starves, where calib shows target_precision"
+    )
+    target_precision: Tau | dict[str, Tau] = Field(
+        0.9, description="calibrated: share of kept pixels that are right, for all classes or by class name"
+    )
     min_component_px: Annotated[int, Field(ge=0)] = Field(0, description="smaller connected components are ignored")
     boundary_px: Annotated[int, Field(ge=0)] = Field(0, description="width of the ignored band at class boundaries")
 

@@ -26,8 +26,9 @@ from segcore.pseudo.chunks import (
     plan_chunks,
 )
 from segcore.pseudo.confidence import NUM_LEVELS
+from segcore.pseudo.histograms import CalibHistogram
 from segcore.pseudo.quality import QualityTally, quality_card
-from segcore.pseudo.thresholds import thresholds
+from segcore.pseudo.thresholds import Evidence, thresholds
 from segcore.pseudo.workers import Workers
 from segcore.records import ClassMap, ImageRecord
 
@@ -47,7 +48,7 @@ class PseudoLabelSpec:
     predictions: the teacher's files, in the order of their shards; images that are not in `images` (calib) are passed
     over. images: the pool. teacher: sha256 of its weights. round_index: 1-based round whose student will train on the
     result. truth_share: each class's share of the labelled training pixels; None leaves the comparison out.
-    previous: label maps of the last round, for churn; None if there are none.
+    previous: label maps of the last round, for churn; None if there are none. calib: the teacher against the truth.
     """
 
     predictions: tuple[Path, ...]
@@ -58,6 +59,7 @@ class PseudoLabelSpec:
     round_index: int
     truth_share: tuple[float, ...] | None
     previous: Path | None
+    calib: CalibHistogram
 
 
 def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     """
     label_maps_of.cache_clear()  # the last round may have been made anew under its old name
     chunks, histogram = pool_chunks(spec)
-    cut = thresholds(spec.filter, spec.class_map.names, histogram, spec.round_index)
+    cut = thresholds(spec.filter, spec.class_map.names, Evidence(histogram, spec.calib), spec.round_index)
     origin = Origin(spec.teacher, spec.round_index, cut.tau)
     job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous)
     tally = QualityTally(spec.class_map.num_classes)

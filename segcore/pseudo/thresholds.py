@@ -2,7 +2,8 @@
 
 `fixed` takes them from the config. `class_balanced` keeps the surest share of every predicted class, so that rare and
 hard classes are not lost (Zou et al. 2018, "Unsupervised Domain Adaptation for Semantic Segmentation via
-Class-Balanced Self-Training", ECCV, equations 5 and 6); the share grows with the rounds.
+Class-Balanced Self-Training", ECCV, equations 5 and 6); the share grows with the rounds. `calibrated` promises a
+precision (segcore/pseudo/calibrated.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from numpy.typing import NDArray
 
 from segcore.config.schema import FilterConfig
 from segcore.errors import ConfigError
+from segcore.pseudo.calib_counts import ClassCounts, class_counts
+from segcore.pseudo.calibrated import Promise, calibrated_cut
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, level_for
+from segcore.pseudo.histograms import CalibHistogram
+from segcore.trust.precision import precision
+
+CLASS_KEYS = ("name", "tau", "level", "coverage", "promise")
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class Thresholds:
     """One threshold per class id; a pixel is kept if its level reaches the class's.
 
     tau: confidence in (0, 1]. level: smallest level kept, 0..256; 256 keeps nothing. coverage: expected share kept of
-    the pixels predicted as the class, by confidence alone; None for a class that is never predicted.
+    the pixels predicted as the class, by confidence alone; None for a class that is never predicted. promise: what
+    `calibrated` says of the class; None under other policies, which promise nothing.
     """
 
     class_names: tuple[str, ...]
@@ -35,58 +43,91 @@ class Thresholds:
     tau: tuple[float, ...]
     level: tuple[int, ...]
     coverage: tuple[float | None, ...]
+    promise: tuple[Promise | None, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object with one entry per class."""
-        rows = zip(self.class_names, self.tau, self.level, self.coverage, strict=True)
-        keys = ("name", "tau", "level", "coverage")
-        classes = [dict(zip(keys, row, strict=True)) for row in rows]
+        rows = zip(self.class_names, self.tau, self.level, self.coverage, self.promise, strict=True)
+        classes = [dict(zip(CLASS_KEYS, row, strict=True)) for row in rows]
         return {"policy": self.policy, "round_index": self.round_index, "classes": classes}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Thresholds:
         """Return what to_json was called on."""
-        name, tau, level, coverage = (
-            tuple(row[key] for row in value["classes"]) for key in ("name", "tau", "level", "coverage")
-        )
-        return cls(name, value["policy"], value["round_index"], tau, level, coverage)
+        name, *columns = (tuple(row[key] for row in value["classes"]) for key in CLASS_KEYS)
+        return cls(name, value["policy"], value["round_index"], *columns)
 
 
-def thresholds(
-    config: FilterConfig, class_names: Sequence[str], histogram: NDArray[np.int64], round_index: int
-) -> Thresholds:
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What thresholds are chosen by. pool: (C, 256) int64 pixels by predicted class and level. calib: with truth."""
+
+    pool: NDArray[np.int64]
+    calib: CalibHistogram
+
+
+def thresholds(config: FilterConfig, class_names: Sequence[str], evidence: Evidence, round_index: int) -> Thresholds:
     """Return the thresholds of a round.
 
-    histogram: (C, 256) int64, pixels of the pool by predicted class and level. round_index: 1-based round whose
-    student will be trained on the result; it sets the share of `class_balanced`.
+    round_index: 1-based round whose student will be trained on the result; it sets the share of `class_balanced`.
     """
+    names = tuple(class_names)
+    promise: tuple[Promise | None, ...] = (None,) * len(names)
     if config.policy == "fixed":
-        tau = fixed_tau(config.tau, class_names)
+        tau = by_class("filter.tau", config.tau, names)
+    elif config.policy == "calibrated":
+        targets = by_class("filter.target_precision", config.target_precision, names)
+        cuts = [calibrated_cut(class_counts(evidence.calib, k), target) for k, target in enumerate(targets)]
+        tau, promise = tuple(cut.tau for cut in cuts), tuple(cut.promise for cut in cuts)
     else:
-        share = share_of_round(config, round_index)
-        tau = tuple(max(config.min_tau, balanced_tau(counts, share)) for counts in histogram)
+        tau = balanced_taus(config, names, evidence, share_of_round(config, round_index))
     level = tuple(level_for(value) for value in tau)
-    coverage = tuple(share_kept(counts, first) for counts, first in zip(histogram, level, strict=True))
-    return Thresholds(tuple(class_names), config.policy, round_index, tau, level, coverage)
+    coverage = tuple(share_kept(counts, first) for counts, first in zip(evidence.pool, level, strict=True))
+    return Thresholds(names, config.policy, round_index, tau, level, coverage, promise)
 
 
-def fixed_tau(tau: float | Mapping[str, float], class_names: Sequence[str]) -> tuple[float, ...]:
-    """Return the configured threshold of every class; a mapping must name exactly the classes of the run."""
-    if not isinstance(tau, Mapping):
-        return (tau,) * len(class_names)
-    for name in tau:
+def by_class(field: str, value: float | Mapping[str, float], class_names: Sequence[str]) -> tuple[float, ...]:
+    """Return the configured number of every class; a mapping must name exactly the classes of the run."""
+    if not isinstance(value, Mapping):
+        return (value,) * len(class_names)
+    for name in value:
         if name not in class_names:
             near = difflib.get_close_matches(name, class_names, n=1, cutoff=0.0)
             raise ConfigError(
-                f"filter.tau names the class {name!r}, which this run does not have; "
+                f"{field} names the class {name!r}, which this run does not have; "
                 f"did you mean {near[0]!r}? Classes: {', '.join(class_names)}"
             )
-    missing = [name for name in class_names if name not in tau]
+    missing = [name for name in class_names if name not in value]
     if missing:
         raise ConfigError(
-            f"filter.tau must name every class, got none for {', '.join(missing)}; add them or give one number for all"
+            f"{field} must name every class, got none for {', '.join(missing)}; add them or give one number for all"
         )
-    return tuple(tau[name] for name in class_names)
+    return tuple(value[name] for name in class_names)
+
+
+def balanced_taus(
+    config: FilterConfig, class_names: Sequence[str], evidence: Evidence, share: float
+) -> tuple[float, ...]:
+    """Return, per class, the threshold that keeps its surest share, but not under what lowest_tau allows."""
+    targets = by_class("filter.target_precision", config.target_precision, class_names)
+    return tuple(
+        max(balanced_tau(counts, share), lowest_tau(config, counts, class_counts(evidence.calib, k), target))
+        for k, (counts, target) in enumerate(zip(evidence.pool, targets, strict=True))
+    )
+
+
+def lowest_tau(config: FilterConfig, counts: NDArray[np.int64], calib: ClassCounts, target: float) -> float:
+    """Return min_tau, or less for a class that it starves: one of which it would keep under min_share.
+
+    A teacher may be unsure of a class and still right: then the surest min_share of the class is kept, provided that
+    calib's pixels of the same confidence are right at the target precision. Without such pixels min_tau stays.
+    """
+    few = balanced_tau(counts, config.min_share)
+    if few >= config.min_tau:
+        return config.min_tau
+    level = level_for(few)
+    is_right = precision(calib.count[:, level], calib.correct[:, level]) >= target
+    return few if is_right else config.min_tau
 
 
 def share_of_round(config: FilterConfig, round_index: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from segcore.data.label_maps import LabelMaps
 from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels
-from segcore.pseudo.histograms import write_calib_histogram
+from segcore.pseudo.histograms import read_calib_histogram, write_calib_histogram
 from segcore.pseudo.predictions import read_predictions
 from segcore.pseudo.thresholds import share_of_round
 from segcore.records import POOL_ROLES, Checkpoint, RoundRecord, StepOutput
@@ -25,7 +25,7 @@ from segcore.store.steps import Step
 logger = logging.getLogger(__name__)
 
 CALIBRATE_VERSION = 1
-FILTER_VERSION = 2  # 2: annotations of a class in the order of their first pixels, column by column
+FILTER_VERSION = 3  # 2: annotations of a class in the order of their first pixels, column by column; 3: min_share
 CALIB_HISTOGRAM = "calib_histogram.parquet"
 
 
@@ -40,14 +40,6 @@ class FilterSpec:
     threshold_round: int
     shards: tuple[LabelledShard, ...]
     previous: StepOutput | None
-
-
-@dataclass(frozen=True)
-class LabelledPool:
-    """A teacher's labelling of the pool: its shards, and the pseudo-labels made of them (None without a pool)."""
-
-    shards: tuple[LabelledShard, ...]
-    pseudo_labels: PseudoLabels | None
 
 
 def filter_spec(
@@ -122,7 +114,7 @@ def filter_step(spec: FilterSpec, calibration: Calibration) -> Step:
 def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
     """Turn predictions into pseudo-labels."""
     run = spec.run
-    published = ensure_step(run, filter_step(spec, calibration), lambda work: build(spec, work))
+    published = ensure_step(run, filter_step(spec, calibration), lambda work: build(spec, calibration, work))
     value: Any = published.value
     if not published.reused:
         missing = f", {len(value['missing'])} images without a label" if value["missing"] else ""
@@ -142,7 +134,7 @@ def filter_place(spec: FilterSpec) -> str:
     return pseudo_labels_place(spec.round_index)
 
 
-def build(spec: FilterSpec, work: Path) -> dict[str, Any]:
+def build(spec: FilterSpec, calibration: Calibration, work: Path) -> dict[str, Any]:
     """Write label maps, COCO file, thresholds and quality card."""
     run, index = spec.run, spec.index
     pixels = summary_of(run, index)["class_pixels"]["train"]
@@ -158,6 +150,7 @@ def build(spec: FilterSpec, work: Path) -> dict[str, Any]:
             round_index=spec.threshold_round,
             truth_share=tuple(shares),
             previous=previous,
+            calib=read_calib_histogram(run.path / calibration.output.path / CALIB_HISTOGRAM),
         ),
         work,
     )

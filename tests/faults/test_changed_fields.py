@@ -22,6 +22,7 @@ FREE = "nothing is asked, nothing is done again"  # where and how it runs
 JUDGED = "asked, nothing is done again but what is made anew each time: gate, outputs"
 INDEX, STUDENT, LATER_STUDENT = "index", "round_00/student", "round_01/student"
 SCORE, LABELS, PSEUDO = "round_00/evaluation", "round_01/labels", "round_01/pseudo_labels"
+CARD = "round_01/card"
 CONTROL, NEXT_ROUND, REFIT = "round_01/control", "round_03/labels", "final/refit"  # round 1 wins here
 
 POOL = "data.unlabeled=[{{annotations: {root}/%s/unlabeled.json, images: {root}/%s}}]"
@@ -49,6 +50,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "roles.gate_share": ("roles.gate_share=0.5", INDEX),
     "roles.report_share": ("roles.report_share=0.2", INDEX),
     "roles.min_gate_images": ("roles.min_gate_images=2", JUDGED),
+    "roles.fold.index": ("roles.fold={{index: 1, of: 2}}", INDEX),
+    "roles.fold.of": ("roles.fold={{index: 0, of: 3}}", INDEX),
     "pool.use_test": ("pool.use_test=false", LABELS),
     "model.preset": (GIVEN_MODEL, STUDENT),
     "model.config": (GIVEN_MODEL, STUDENT),
@@ -89,8 +92,25 @@ TABLE: dict[str, tuple[str, str]] = {
     "filter.share_step": ("filter.share_step=0.2", PSEUDO),
     "filter.share_max": ("filter.share_max=0.85", PSEUDO),
     "filter.min_tau": ("filter.min_tau=0.2", PSEUDO),
+    "filter.min_share": ("filter.min_share=0.3", PSEUDO),
+    "filter.target_precision": ("filter.target_precision=0.8", PSEUDO),
     "filter.min_component_px": ("filter.min_component_px=5", PSEUDO),
     "filter.boundary_px": ("filter.boundary_px=1", PSEUDO),
+    "alarms.vanished.action": ("alarms.vanished.action=stop", CARD),
+    "alarms.vanished.limit": ("alarms.vanished.limit=0.123", CARD),
+    "alarms.exploded.action": ("alarms.exploded.action=stop", CARD),
+    "alarms.exploded.limit": ("alarms.exploded.limit=0.123", CARD),
+    "alarms.churn.action": ("alarms.churn.action=stop", CARD),
+    "alarms.churn.limit": ("alarms.churn.limit=0.123", CARD),
+    "alarms.drift.action": ("alarms.drift.action=stop", CARD),
+    "alarms.drift.limit": ("alarms.drift.limit=0.123", CARD),
+    "alarms.calibration.action": ("alarms.calibration.action=stop", CARD),
+    "alarms.calibration.limit": ("alarms.calibration.limit=0.123", CARD),
+    "alarms.confidence.action": ("alarms.confidence.action=stop", CARD),
+    "alarms.confidence.limit": ("alarms.confidence.limit=0.123", CARD),
+    "alarms.shift.action": ("alarms.shift.action=stop", CARD),
+    "alarms.shift.limit": ("alarms.shift.limit=0.123", CARD),
+    "alarms.raised_share": ("alarms.raised_share=0.4", CARD),
     "loop.rounds": ("loop.rounds=3", NEXT_ROUND),
     "loop.patience": ("loop.patience=8", JUDGED),
     "loop.seed": ("loop.seed=3", STUDENT),

@@ -10,6 +10,7 @@ from segcore.errors import DataError
 from segcore.pseudo.annotations import decode_annotations
 from segcore.pseudo.audit import audit
 from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels, num_workers
+from segcore.pseudo.histograms import CalibHistogram
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import ClassMap, ImageRecord
 
@@ -41,6 +42,7 @@ def spec(tmp_path):
         round_index=1,
         truth_share=(0.6, 0.4),
         previous=None,
+        calib=CalibHistogram((), *[np.zeros(0, np.int64)] * 5),
     )
 
 

@@ -13,7 +13,7 @@ from segcore.pseudo.thresholds import Thresholds
 
 def cut_at(*tau):
     names = tuple("abc"[: len(tau)])
-    return Thresholds(names, "fixed", 1, tau, tuple(map(level_for, tau)), (None,) * len(tau))
+    return Thresholds(names, "fixed", 1, tau, tuple(map(level_for, tau)), (None,) * len(tau), (None,) * len(tau))
 
 
 def grid(text):
@@ -42,7 +42,7 @@ def test_a_class_that_no_level_reaches_keeps_nothing_however_sure():
 @given(st.integers(0, 9999), st.tuples(*[st.integers(0, 256)] * 3))
 def test_a_pixel_is_kept_from_the_level_of_its_class_on(seed, first_kept):
     label_map, levels = np.random.default_rng(seed).integers(0, (3, 256), (4, 5, 2), np.uint8).transpose(2, 0, 1)
-    cut = Thresholds(tuple("abc"), "fixed", 1, (0.5,) * 3, first_kept, (None,) * 3)
+    cut = Thresholds(tuple("abc"), "fixed", 1, (0.5,) * 3, first_kept, (None,) * 3, (None,) * 3)
     expected = np.where(levels >= np.array(first_kept)[label_map], label_map, 255)
     assert filtered(label_map, levels, cut).tolist() == expected.tolist()
 

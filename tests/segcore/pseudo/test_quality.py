@@ -9,7 +9,7 @@ from segcore.pseudo.filtering import PseudoLabel
 from segcore.pseudo.quality import QualityTally, audit_rows, count_pairs, quality_card
 from segcore.pseudo.thresholds import Thresholds
 
-CUT = Thresholds(("background", "bottle"), "fixed", 1, (0.5, 0.6), (12, 15), (None, None))
+CUT = Thresholds(("background", "bottle"), "fixed", 1, (0.5, 0.6), (12, 15), (None, None), (None, None))
 
 
 def array(*rows):

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from segcore.config.schema import FilterConfig
 from segcore.errors import ConfigError
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL
-from segcore.pseudo.thresholds import Thresholds, thresholds
+from segcore.pseudo.histograms import CalibHistogram
+from segcore.pseudo.thresholds import Evidence, Thresholds, thresholds
 
 NAMES = ("background", "bottle", "battery")
 
@@ -20,16 +21,26 @@ def histogram(*classes):
 
 
 EMPTY = histogram({}, {}, {})
+NO_CALIB = CalibHistogram((), *[np.zeros(0, np.int64)] * 5)
 TEN = dict.fromkeys(range(20, 120, 10), 1)  # ten pixels at levels 20, 30 … 110
 
 
-def balanced(counts, round_index=1, **fields):
+def balanced(counts, round_index=1, calib=NO_CALIB, **fields):
     config = FilterConfig(policy="class_balanced", **({"min_tau": 0.0} | fields))
-    return thresholds(config, NAMES, counts, round_index)
+    return thresholds(config, NAMES, Evidence(counts, calib), round_index)
+
+
+def calib_of(num_images, *cells):
+    """Equal images with the cells (class id, level, pixels, of them right)."""
+    columns = (np.tile(column, num_images) for column in np.array(cells, np.int64).T)
+    names = tuple(f"{index:03d}" for index in range(num_images))
+    return CalibHistogram(names, np.repeat(np.arange(num_images), len(cells)), *columns)
 
 
 def test_one_fixed_threshold_holds_for_all_classes():
-    cut = thresholds(FilterConfig(policy="fixed", tau=0.9), NAMES, histogram({36: 3, 37: 1}, {}, {}), 1)
+    cut = thresholds(
+        FilterConfig(policy="fixed", tau=0.9), NAMES, Evidence(histogram({36: 3, 37: 1}, {}, {}), NO_CALIB), 1
+    )
     assert cut.tau == (0.9, 0.9, 0.9)
     assert cut.level == (37, 37, 37)
     assert cut.coverage == (0.25, None, None)
@@ -37,7 +48,7 @@ def test_one_fixed_threshold_holds_for_all_classes():
 
 def test_fixed_thresholds_by_name_need_no_order():
     config = FilterConfig(policy="fixed", tau={"battery": 0.5, "background": 0.99, "bottle": 0.9})
-    assert thresholds(config, NAMES, EMPTY, 1).tau == (0.99, 0.9, 0.5)
+    assert thresholds(config, NAMES, Evidence(EMPTY, NO_CALIB), 1).tau == (0.99, 0.9, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +63,7 @@ def test_fixed_thresholds_by_name_need_no_order():
 )
 def test_a_mapping_that_does_not_fit_the_classes_is_refused(tau, message):
     with pytest.raises(ConfigError, match=message):
-        thresholds(FilterConfig(policy="fixed", tau=tau), NAMES, EMPTY, 1)
+        thresholds(FilterConfig(policy="fixed", tau=tau), NAMES, Evidence(EMPTY, NO_CALIB), 1)
 
 
 def test_class_balanced_keeps_the_same_fraction_of_every_class():
@@ -73,6 +84,63 @@ def test_no_threshold_falls_below_min_tau():
     cut = balanced(histogram({3: 10}, {100: 10}, {}), min_tau=0.5)
     assert cut.tau[0] == 0.5
     assert cut.coverage[:2] == (0.0, 1.0)
+
+
+UNSURE = dict.fromkeys(range(1, 11), 1)  # ten pixels of confidence 0.06 to 0.46
+
+
+@pytest.mark.parametrize(
+    ("calib", "coverage"),
+    [
+        (calib_of(2, (0, 9, 50, 49)), 0.2),
+        (calib_of(2, (0, 9, 50, 10)), 0.0),
+        (calib_of(2, (0, 3, 50, 50)), 0.0),
+        (calib_of(2, (1, 9, 50, 50)), 0.0),
+    ],
+    ids=["right", "wrong", "of lower confidence", "of another class"],
+)
+def test_a_class_that_min_tau_starves_keeps_min_share_if_calib_is_right_at_that_confidence(calib, coverage):
+    cut = balanced(histogram(UNSURE, TEN, {}), calib=calib, min_tau=0.5, min_share=0.2)
+    assert cut.coverage[0] == pytest.approx(coverage)
+    assert cut.coverage[1] == pytest.approx(0.6)
+
+
+def test_a_class_that_min_tau_does_not_starve_keeps_no_less_for_min_share():
+    counts = histogram({5: 5, 60: 5}, TEN, {})
+    cut = balanced(counts, calib=calib_of(9, (0, 5, 50, 50)), min_tau=0.5, min_share=0.2)
+    assert (cut.tau[0], cut.coverage[0]) == (0.5, 0.5)
+
+
+def calibrated(calib, **fields):
+    config = FilterConfig(policy="calibrated", **fields)
+    return thresholds(config, NAMES, Evidence(histogram(TEN, TEN, TEN), calib), 1)
+
+
+def test_calibrated_says_of_each_class_what_it_promises():
+    many, few = calib_of(60, (0, 50, 9, 9)), calib_of(12, (1, 70, 9, 9))
+    names = (*many.image_ids, *(f"other {name}" for name in few.image_ids))
+    columns = ("class_id", "level", "count", "correct")
+    both = CalibHistogram(
+        names,
+        np.concatenate([many.image_index, few.image_index + 60]),
+        *(np.concatenate([getattr(many, name), getattr(few, name)]) for name in columns),
+    )
+    cut = calibrated(both)
+    assert cut.promise == ("promised", "no promise", "not labelled")
+    assert cut.level == (0, 0, NO_LEVEL)
+    assert cut.coverage == (1.0, 1.0, 0.0)
+
+
+def test_target_precision_may_differ_by_class():
+    calib = calib_of(60, (0, 50, 10, 9), (0, 20, 10, 6), (1, 50, 10, 9), (1, 20, 10, 6))
+    cut = calibrated(calib, target_precision={"background": 0.8, "bottle": 0.6, "battery": 0.9})
+    assert cut.level[:2] == (21, 0)
+    with pytest.raises(ConfigError, match=r"filter\.target_precision must name every class, got none for battery"):
+        calibrated(calib, target_precision={"background": 0.8, "bottle": 0.6})
+
+
+def test_other_policies_promise_nothing():
+    assert balanced(histogram(TEN, TEN, TEN)).promise == (None, None, None)
 
 
 def test_a_class_that_is_never_predicted_keeps_nothing():
