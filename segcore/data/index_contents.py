@@ -13,7 +13,7 @@ from segcore.data.images import refuse_special_file
 from segcore.data.scan import in_threads
 from segcore.data.sources import SourceImage
 from segcore.errors import DataError
-from segcore.store.hash_memo import Entry, HashMemo, read_steady
+from segcore.store.hash_memo import Entry, HashMemo, identity_of, read_steady
 
 CHUNK_IMAGES = 1000
 
@@ -75,7 +75,7 @@ def known_content(folder: str, image: SourceImage, memo: HashMemo) -> Content | 
         status = os.lstat(name)
     except OSError:
         return None
-    sha256 = memo.known_sha256(name, status) if stat.S_ISREG(status.st_mode) else None
+    sha256 = memo.known_sha256(name, identity_of(status)) if stat.S_ISREG(status.st_mode) else None
     return None if sha256 is None else Content(status.st_size, sha256)
 
 

@@ -19,7 +19,7 @@ def keep_or_make(run_dir: Path, path: Path, made_from: JSON, make: Callable[[], 
     what no decision rests on: a change in the very moment in which it was finished would not be noticed.
     """
     memo, name, digest = memo_of(run_dir), f"made:{path.relative_to(run_dir).as_posix()}", digest_of(made_from)
-    if memo.known.get(name) == (identity_below(path), digest):
+    if memo.known_sha256(name, identity_below(path)) == digest:
         return False
     make()
     memo.remember([(name, identity_below(path), digest)])
@@ -32,7 +32,7 @@ def identity_below(path: Path) -> Identity:
     found = hashlib.sha256()
     for name in names:
         found.update(f"{name[len(str(path)) :]!r} {identity_of(os.lstat(name))}\n".encode())
-    return [len(names), int(found.hexdigest(), 16)]
+    return len(names), int(found.hexdigest(), 16)
 
 
 def files_below(path: Path) -> list[str]:

@@ -100,8 +100,8 @@ class RunLayout:
 
     @property
     def hash_memo(self) -> Path:
-        """Return hash_memo.jsonl: known hashes of unchanged files; may be deleted at any time."""
-        return self.run_dir / "hash_memo.jsonl"
+        """Return hash_memo.txt: known hashes of unchanged files; may be deleted at any time."""
+        return self.run_dir / "hash_memo.txt"
 
     @property
     def quarantine_dir(self) -> Path:

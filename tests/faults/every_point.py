@@ -32,7 +32,7 @@ from segcore.store.verify import verify_run
 
 DIED = 77
 RECORDED = "recorded"
-NOT_COMPARED = {"events.jsonl", "hash_memo.jsonl", "LOCK", "run.json"}  # times, inodes, pids, the run's name
+NOT_COMPARED = {"events.jsonl", "hash_memo.txt", "LOCK", "run.json"}  # times, inodes, pids, the run's name
 TIMED = {"manifest.json", "report.html"}  # hold durations and versions; the digest in a manifest is compared
 
 

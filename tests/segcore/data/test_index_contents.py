@@ -141,7 +141,7 @@ def test_a_file_changed_a_moment_ago_is_read_at_every_start(root, run_dir, monke
 
 def test_a_deleted_memo_costs_a_reading(root, run_dir, reads):
     before = contents_of(listed(root), HashMemo(run_dir))
-    (run_dir / "hash_memo.jsonl").unlink()
+    (run_dir / "hash_memo.txt").unlink()
     assert contents_of(listed(root), HashMemo(run_dir)) == before
     assert len(reads) == 2 * len(NAMES)
 

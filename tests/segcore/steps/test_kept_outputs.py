@@ -87,7 +87,7 @@ def test_it_is_made_again_when_a_file_in_it_is_not_as_it_was(run_dir: Path, happ
 
 def test_it_is_made_again_without_the_memo(run_dir: Path):
     folder_made(run_dir)
-    (run_dir / "hash_memo.jsonl").unlink()
+    (run_dir / "hash_memo.txt").unlink()
     assert folder_made(run_dir)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from segcore.store.canonical import canonical_json, digest_of, file_sha256, plain
+from segcore.store.canonical import canonical_json, digest_of, dump, file_sha256, plain
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,32 @@ json_values = st.recursive(
 def test_plain_values_stay_what_they_are(value):
     assert plain(value) == value
     assert canonical_json(plain(value)) == canonical_json(value)
+
+
+rich_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from([0.0, -0.0, "-0.0"]) | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.builds(Path, st.sampled_from(["a", "a/b"]))
+        | st.builds(Recipe, st.floats(), st.tuples(st.integers()))
+        | st.sets(st.integers())
+    ),
+    max_leaves=20,
+)
+
+
+def spelled(spell, value):
+    try:
+        return spell(value)
+    except (TypeError, ValueError) as error:
+        return repr(error)
+
+
+@given(rich_values)
+def test_the_fast_way_spells_and_refuses_as_the_slow_one(value):
+    assert spelled(canonical_json, value) == spelled(lambda value: dump(plain(value)), value)
 
 
 @given(st.dictionaries(st.text(), st.integers()), st.randoms())

@@ -58,7 +58,7 @@ def test_each_damage_is_one_finding_and_nothing_is_moved(run_dir, damage, proble
 def test_verify_does_not_believe_the_memo(run_dir):
     path = run_dir / STEPS[0].folder / "a.bin"
     status = path.stat()
-    (run_dir / "hash_memo.jsonl").unlink(missing_ok=True)
+    (run_dir / "hash_memo.txt").unlink(missing_ok=True)
     path.write_text("resulT")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not verify_run(run_dir).whole

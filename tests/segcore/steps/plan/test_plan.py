@@ -28,7 +28,7 @@ def verdicts(plan):
 
 
 def listing(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "hash_memo.jsonl"}
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "hash_memo.txt"}
 
 
 def test_a_new_run_is_planned_whole_and_nothing_is_written(tmp_path, write_tiny):
