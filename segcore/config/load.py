@@ -121,5 +121,10 @@ def _check_together(config: RunConfig, source: str) -> None:
         )
     if config.data.test_labels is not None and config.data.test is None:
         raise ConfigError(f"{source}: data.test_labels is given without data.test; give both or neither")
+    if config.data.test_labels is not None and config.roles.fold is not None:
+        raise ConfigError(
+            f"{source}: data.test_labels are the report set of an ordinary run, and a chain of a cross-validation has "
+            "its fold for that; add --set data.test_labels=null, and score the result on the test images afterwards"
+        )
     if config.filter.policy == "fixed" and isinstance(config.filter.tau, dict) and not config.filter.tau:
         raise ConfigError(f"{source}: filter.tau is empty; give one number, or one for every class")

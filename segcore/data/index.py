@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.config.schema import RunConfig
+from segcore.config.schema import RolesConfig, RunConfig
 from segcore.data.ground_truth import PixelCount, ground_truth
 from segcore.data.index_contents import contents_of
 from segcore.data.label_maps import write_label_maps
@@ -223,8 +223,14 @@ def index_inputs(config: RunConfig, memo: HashMemo) -> JSON:
             "background": data.background,
             "palette": {name: list(colour) for name, colour in data.palette.items()},
         },
-        "roles": config.roles.model_dump(mode="json", exclude={"min_gate_images"}),
+        "roles": role_inputs(config.roles),
         "has_val": data.val is not None,
         "has_teacher": config.model.teacher is not None,
         "max_megapixels": data.max_megapixels,
     }
+
+
+def role_inputs(roles: RolesConfig) -> JSON:
+    """Return what decides the roles of images; outside of a cross-validation the same as before there were folds."""
+    unasked = {"min_gate_images"} if roles.fold is not None else {"min_gate_images", "fold"}
+    return roles.model_dump(mode="json", exclude=unasked)

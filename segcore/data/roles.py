@@ -11,7 +11,7 @@ from typing import cast, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segcore.config.schema import RolesConfig
+from segcore.config.schema import FoldConfig, RolesConfig
 from segcore.data.stratify import LabelledImage, stratify
 from segcore.errors import ConfigError, DataError
 from segcore.records import LABELLED_ROLES, ImageRecord, Role
@@ -29,8 +29,11 @@ def assign_roles(images: Sequence[LabelledImage], config: RolesConfig, has_val: 
     Source "test" (labelled afterwards) is report. With val, "train" is train and "val" is divided into calib, gate
     and, by report_share, report. Without, those parts are split off train: val_share of it. Divisions are stratified
     by class, keep groups on one side, and depend on roles.seed and the set of images alone. A val image that
-    resembles a train image keeps its role: lineage excludes it from scoring.
+    resembles a train image keeps its role: lineage excludes it from scoring. In a chain of a cross-validation
+    (roles.fold) train and val are one: the fold is report, the others are divided as train is without val.
     """
+    if config.fold is not None:
+        return fold_roles(images, config, config.fold)
     by_source = {source: [image for image in images if image.source == source] for source in ("train", "val", "test")}
     roles: dict[str, Role] = {image.image_id: "report" for image in by_source["test"]}
     if has_val:
@@ -38,13 +41,40 @@ def assign_roles(images: Sequence[LabelledImage], config: RolesConfig, has_val: 
         divided, shares = by_source["val"], val_shares(config, len(by_source["val"]))
     else:
         divided = by_source["train"]
-        held_out = val_shares(config, round(config.val_share * len(divided)))
-        shares = {"train": 1.0 - config.val_share} | {
-            role: share * config.val_share for role, share in held_out.items()
-        }
+        shares = train_shares(config, len(divided))
     parts = stratify(divided, shares, config.seed)
     _require_parts(set(parts.values()), shares, len(divided), has_val)
     return roles | {image_id: cast(Role, part) for image_id, part in parts.items()}
+
+
+def fold_roles(images: Sequence[LabelledImage], config: RolesConfig, fold: FoldConfig) -> dict[str, Role]:
+    """Return the roles of one chain of a cross-validation by image_id: report for its fold, which nothing else sees."""
+    folds = folds_of(images, fold.of, config.seed)
+    kept_out = [image for image in images if folds[image.image_id] == fold.index]
+    others = [image for image in images if folds[image.image_id] != fold.index]
+    if len(kept_out) < config.min_gate_images:
+        raise DataError(
+            f"roles.fold: fold {fold.index} of {fold.of} must have at least {config.min_gate_images} images to be "
+            f"scored (roles.min_gate_images), and has {len(kept_out)} of {len(images)} labelled ones; take fewer folds"
+        )
+    shares = train_shares(config.model_copy(update={"report_share": 0.0}), len(others))
+    parts = stratify(others, shares, config.seed)
+    _require_parts(set(parts.values()), shares, len(others), has_val=False)
+    roles: dict[str, Role] = {image.image_id: "report" for image in kept_out}
+    return roles | {image_id: cast(Role, part) for image_id, part in parts.items()}
+
+
+def folds_of(images: Sequence[LabelledImage], num_folds: int, seed: int) -> dict[str, int]:
+    """Return the fold of every labelled image by image_id: stratified by class, groups whole, equal in all chains."""
+    parts = stratify(images, {f"{fold:03d}": 1.0 / num_folds for fold in range(num_folds)}, seed)
+    return {image_id: int(part) for image_id, part in parts.items()}
+
+
+def train_shares(config: RolesConfig, num_images: int) -> dict[str, float]:
+    """Return the shares of train, and of what is split off it where there is no val; they sum to 1, none is 0."""
+    held_out = val_shares(config, round(config.val_share * num_images))
+    shares = {"train": 1.0 - config.val_share}
+    return shares | {role: share * config.val_share for role, share in held_out.items()}
 
 
 def val_shares(config: RolesConfig, num_val: int) -> dict[str, float]:

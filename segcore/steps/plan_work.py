@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from segcore.config.schema import RunConfig
+from segcore.config.schema import RolesConfig, RunConfig
 from segcore.data.images import probe_image
 from segcore.data.roles import val_shares
 from segcore.data.sources import Dataset, SourceImage
@@ -87,6 +87,10 @@ class RunSize:
         """Return the work of filtering the pool."""
         return Work("filter", self.num_pool, self.num_pool * self.mean_px * PSEUDO_LABEL_BYTES_PER_PX)
 
+    def inspect_work(self) -> Work:
+        """Return the work of the quality card."""
+        return Work("inspect", self.num_pool, 0.0)
+
     def views(self, num_images: int) -> float:
         """Return the megapixels of the views of images."""
         return views_amount(num_images, self.config.label.sizes, self.config.label.flip)
@@ -132,7 +136,7 @@ def mean_px_of(images: Sequence[ImageRecord]) -> float:
 def size_from_dataset(config: RunConfig, dataset: Dataset) -> RunSize:
     """Return the size of a run whose index is still to be made: nothing dropped, roles in their expected shares."""
     sources = dataset.sources
-    num_val = len(sources["val"]) if "val" in sources else round(config.roles.val_share * len(sources["train"]))
+    num_val, num_fold = num_held_out(config.roles, {name: len(found) for name, found in sources.items()})
     shares = val_shares(config.roles, num_val)
     unlabelled = list(dataset.images(labelled=False))
     test = [image for image in unlabelled if image.source == "test"]
@@ -145,9 +149,18 @@ def size_from_dataset(config: RunConfig, dataset: Dataset) -> RunSize:
         num_extra_test=num_labelled_test + (0 if config.pool.use_test else len(test)),
         num_calib=round(shares.get("calib", 0.0) * num_val),
         num_gate=round(shares["gate"] * num_val),
-        num_report=round(shares.get("report", 0.0) * num_val) + num_labelled_test,
+        num_report=num_fold or round(shares.get("report", 0.0) * num_val) + num_labelled_test,
         mean_px=probed_px(unlabelled or sources["train"], config.data.max_megapixels),
     )
+
+
+def num_held_out(roles: RolesConfig, num_images: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many images calib, gate and report are taken from, and how many a fold has. num_images: by source."""
+    if roles.fold is not None:
+        num_labelled = num_images["train"] + num_images.get("val", 0)
+        num_fold = round(num_labelled / roles.fold.of)
+        return round(roles.val_share * (num_labelled - num_fold)), num_fold
+    return num_images.get("val") or round(roles.val_share * num_images["train"]), 0
 
 
 def probed_px(images: Sequence[SourceImage], max_megapixels: float) -> float:

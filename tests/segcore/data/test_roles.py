@@ -3,12 +3,14 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from segcore.config.schema import RolesConfig
+from segcore.config.schema import FoldConfig, RolesConfig
 from segcore.data.roles import assign_roles, pool_images, read_images, val_shares, write_images, write_ledger
 from segcore.data.stratify import LabelledImage, stratify
 from segcore.errors import ConfigError, DataError
@@ -155,3 +157,41 @@ def test_records_are_read_back_and_equal_ledgers_have_equal_bytes(tmp_path: Path
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     with pytest.raises(DataError, match=r"gone\.parquet"):
         read_images(tmp_path / "gone.parquet")
+
+
+def fold(index: int, of: int, **fields: Any) -> RolesConfig:
+    return RolesConfig(fold=FoldConfig(index=index, of=of), min_gate_images=1, **fields)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grouped, st.integers(2, 4), st.integers(0, 3))
+def test_every_labelled_image_is_report_in_exactly_one_chain_and_its_group_with_it(found, num_folds, seed):
+    labelled = [image for image in found if image.source != "test"]
+    report: list[str] = []
+    for index in range(num_folds):
+        try:
+            roles = assign_roles(labelled, fold(index, num_folds, seed=seed), has_val=True)
+        except DataError:
+            return
+        held_out = {image.image_id for image in labelled if roles[image.image_id] == "report"}
+        groups = {image.group for image in labelled if image.image_id in held_out}
+        assert held_out == {image.image_id for image in labelled if image.group in groups}
+        report += held_out
+    assert sorted(report) == sorted(image.image_id for image in labelled)
+
+
+def test_a_chain_splits_calib_and_gate_off_all_other_labelled_images():
+    found = [*images("train", 60), *images("val", 40)]
+    roles = assign_roles(found, fold(2, 5), has_val=True)
+    assert Counter(roles.values()) == {"report": 20, "train": 56, "gate": 17, "calib": 7}
+    assert {image.source for image in found if roles[image.image_id] == "train"} == {"train", "val"}
+
+
+def test_a_fold_with_too_few_images_to_be_scored_is_refused_before_anything_is_trained():
+    with pytest.raises(DataError, match=r"fold 1 of 3 must have at least 10 images .* has 4 of 12"):
+        assign_roles(images("train", 12), RolesConfig(fold=FoldConfig(index=1, of=3)), has_val=False)
+
+
+def test_a_fold_must_be_one_of_the_folds():
+    with pytest.raises(ValidationError, match="got fold 3 of 3"):
+        FoldConfig(index=3, of=3)
