@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import subprocess
@@ -12,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ from unittest.mock import patch
 import click
 
 from benchmarks.environment import describe
-from benchmarks.orchestration import RESULTS, ROOT, quiet, walk_plainly
+from benchmarks.orchestration import quiet, walk_plainly
+from benchmarks.page import ROOT, write_page
 from benchmarks.reuse_build import Size, instant_programs, write_data
 from benchmarks.reuse_page import page
 from segcore.store.events import read_events
@@ -57,11 +56,7 @@ def reuse(images: int, starts: int, by_prefect: bool) -> None:
             "segloop_run_s": segloop_run(config) if by_prefect else None,
             "load_after": os.getloadavg()[0],
         }
-    stamp = datetime.now(UTC).strftime("%Y-%m-%d")
-    path = RESULTS / f"{stamp}-reuse.md"
-    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    path.write_text(page(result, stamp))
-    click.echo(f"wrote {path.relative_to(ROOT)}")
+    write_page("reuse", result, page)
 
 
 def start_again(config: Path) -> dict[str, Any]:

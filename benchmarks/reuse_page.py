@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from benchmarks.page import last_lines
+
 GOAL_S = 10.0
 CAVEATS = """Read with care. One run on one machine, which other programs were using (load below): wall-clock times
 vary, the CPU time of a walk says more. Images are 8 x 8 px and training and prediction are stand-ins, so that files
@@ -48,11 +50,7 @@ def page(result: dict[str, Any], stamp: str) -> str:
         "",
         f"Building the run took {result['build_s']:.0f} s. Load (runnable processes, one minute) "
         f"{result['load_before']:.1f} before, {result['load_after']:.1f} after.",
-        "",
-        "Environment: " + ", ".join(f"{name} {value}" for name, value in result["environment"].items()),
-        "",
-        "`python -m benchmarks reuse`",
-        "",
+        *last_lines(result["environment"], "reuse"),
     ]
     return "\n".join(lines)
 
