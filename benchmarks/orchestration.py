@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -11,18 +10,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.environment import describe
+from benchmarks.page import ROOT, last_lines, write_page
 from segcore.config.load import load_config
 from segcore.store.events import read_events
-
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 
 Event = Mapping[str, Any]
 
@@ -51,11 +48,7 @@ def orchestration(config: Path, repeats: int) -> None:
                 "whole": {**whole_figures(list(read_events(run_dir)), started_s=wall_s), "server_cpu_s": server_cpu_s},
                 "walks": walks(config, run_dir, repeats),
             }
-    stamp = datetime.now(UTC).strftime("%Y-%m-%d")
-    path = RESULTS / f"{stamp}-orchestration.md"
-    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    path.write_text(markdown(result, stamp))
-    click.echo(f"wrote {path.relative_to(ROOT)}")
+    write_page("orchestration", result, markdown)
 
 
 def whole_run(config: Path, folder: Path) -> Path:
@@ -202,11 +195,7 @@ def markdown(result: dict[str, Any], stamp: str) -> str:
         "| pair | Prefect, s | plain, s |",
         "|---|---|---|",
         *(f"| {number} | {pair['prefect_s']:.2f} | {pair['plain_s']:.2f} |" for number, pair in enumerate(pairs, 1)),
-        "",
-        "Environment: " + ", ".join(f"{name} {value}" for name, value in result["environment"].items()),
-        "",
-        "`python -m benchmarks orchestration`",
-        "",
+        *last_lines(result["environment"], "orchestration"),
     ]
     return "\n".join(lines)
 
