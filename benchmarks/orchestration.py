@@ -132,17 +132,21 @@ def walk_by_prefect(config: Path, overrides: list[str]) -> None:
 
 def walk_plainly(config: Path, overrides: list[str]) -> None:
     """Walk the same steps with neither flows nor tasks."""
-    from segcore.steps import decide, evaluate, index, label, outputs, places, pseudo_labels, train
+    from segcore.steps import decide, evaluate, index, inspect_labels, label, outputs, places, pseudo_labels, train
+    from segcore.steps.quality_card import InspectSpec
     from segcore.steps.run import Run, open_run
     from segcore.trust.loop_policy import winner
 
-    def labels(run: Run, found: index.Index, history: list[Any], final: bool) -> pseudo_labels.LabelledPool:
+    def labels(run: Run, found: index.Index, history: list[Any], final: bool) -> inspect_labels.LabelledPool:
         teacher = winner(history).student if final else decide.teacher_of(history)
         assert teacher is not None
         specs = label.label_specs(run, found, teacher, None if final else len(history))
         shards = tuple(label.label_shard(spec) for spec in specs)
         spec = pseudo_labels.filter_spec(run, found, tuple(history), teacher, shards, final)
-        return pseudo_labels.LabelledPool(shards, pseudo_labels.filter_labels(spec, pseudo_labels.calibrate(spec)))
+        calibration = pseudo_labels.calibrate(spec)
+        draft = pseudo_labels.filter_labels(spec, calibration)
+        seen = inspect_labels.inspect_labels(InspectSpec(spec, calibration, draft, tuple(history)))
+        return inspect_labels.LabelledPool(shards, seen.labels, seen.output, seen.stop)
 
     with open_run(str(config), None, False, overrides) as run:
         found = index.index_images(run)
@@ -150,11 +154,12 @@ def walk_plainly(config: Path, overrides: list[str]) -> None:
         while not history or decide.goes_on(run, history)[0]:
             number = len(history)
             teacher = decide.teacher_of(history)
-            pseudo = labels(run, found, history, final=False).pseudo_labels if history else None
+            pool = labels(run, found, history, final=False) if history else inspect_labels.NO_LABELS
+            pseudo = pool.pseudo_labels
             student = train.train(train.TrainSpec(run, found, number, pseudo, teacher, places.student_place(number)))
             scored = evaluate.EvaluateSpec(run, found, student.checkpoint, places.evaluation_place(number))
             evaluation = evaluate.evaluate(scored)
-            spec = decide.DecideSpec(run, found, tuple(history), teacher, student, evaluation, pseudo)
+            spec = decide.DecideSpec(run, found, tuple(history), teacher, student, evaluation, pseudo, pool.card)
             history.append(decide.decide(spec))
         pool = labels(run, found, history, final=True)
         outputs.publish_outputs(outputs.OutputSpec(run, found, tuple(history), pool, None, None))

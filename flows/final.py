@@ -6,9 +6,9 @@ from flows.round import label_pool
 from segcore.records import RoundRecord
 from segcore.steps.evaluate import EvaluateSpec, Evaluation
 from segcore.steps.index import Index
-from segcore.steps.outputs import NO_LABELS, OutputSpec, RunSummary
+from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
+from segcore.steps.outputs import OutputSpec, RunSummary
 from segcore.steps.places import control_evaluation_place, control_place, report_place
-from segcore.steps.pseudo_labels import LabelledPool
 from segcore.steps.refit import refit_spec, wants_refit
 from segcore.steps.run import Run
 from segcore.steps.train import Student, TrainSpec, wants_control
@@ -17,14 +17,17 @@ from tasks import steps
 from tasks.labelling import free_device
 
 
-def finish(run: Run, index: Index, history: tuple[RoundRecord, ...]) -> RunSummary:
+def finish(
+    run: Run, index: Index, history: tuple[RoundRecord, ...], stopped: StoppedByAlarm | None = None
+) -> RunSummary:
     """Publish what the winner gives: model, pseudo-annotations, submission and report."""
     best = winner(history)
     labels = label_pool(run, index, history, best.student, final=True) if has_pool(index) else NO_LABELS
     report = score_report(run, index, best)
     control = train_control(run, index, best) if wants_control(run, best.round_index) else None
     refit = train_refit(run, index, best, labels) if wants_refit(run, best) else None
-    spec = OutputSpec(run, index, history, labels, report, control, refit)
+    reason = None if stopped is None else stopped.reason
+    spec = OutputSpec(run, index, history, labels, report, control, refit, reason)
     summary: RunSummary = steps.publish_outputs.submit(spec).result()
     return summary
 

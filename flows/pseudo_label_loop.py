@@ -9,6 +9,7 @@ from flows.final import finish
 from flows.home import api_roots
 from flows.round import pseudo_label_round
 from segcore.records import RoundRecord
+from segcore.steps.inspect_labels import StoppedByAlarm
 from segcore.steps.outputs import RunSummary
 from segcore.steps.run import open_run
 from tasks import steps
@@ -39,7 +40,10 @@ def pseudo_label_loop(
     """
     with window(), open_run(config, run_id, update, overrides or (), api_roots()) as run, labelling():
         index = steps.index_images.submit(run).result()
-        history: list[RoundRecord] = [pseudo_label_round(run, index, 0, ())]
+        history: tuple[RoundRecord, ...] = ()
         while may_go_on(run, history):
-            history.append(pseudo_label_round(run, index, len(history), tuple(history)))
-        return finish(run, index, tuple(history))
+            done = pseudo_label_round(run, index, len(history), history)
+            if isinstance(done, StoppedByAlarm):
+                return finish(run, index, history, done)
+            history = (*history, done)
+        return finish(run, index, history)

@@ -120,7 +120,10 @@ class Score:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One finished round. teacher: None in round 0 without a given checkpoint."""
+    """One finished round. teacher: None in round 0 without a given checkpoint.
+
+    pseudo_labels: what the student learnt from. card: the quality card of these (segcore/steps/inspect_labels.py).
+    """
 
     round_index: int
     teacher: Checkpoint | None
@@ -129,3 +132,4 @@ class RoundRecord:
     decision: GateDecision
     evaluation: StepOutput
     pseudo_labels: StepOutput | None
+    card: StepOutput | None = None

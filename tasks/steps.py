@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segcore.records import RoundRecord
-from segcore.steps import decide, evaluate, index, label, outputs, pseudo_labels, train
+from segcore.steps import decide, evaluate, index, inspect_labels, label, outputs, pseudo_labels, quality_card, train
 from segcore.steps.run import Run
 from tasks import cards
 from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, step, worth_retrying
@@ -55,6 +55,13 @@ def filter_labels(spec: pseudo_labels.FilterSpec, calibration: pseudo_labels.Cal
     labels = pseudo_labels.filter_labels(spec, calibration)
     cards.filtered(spec, labels)
     return shown(labels)
+
+
+@step(name="inspect-labels", task_run_name="inspect pseudo-labels")
+def inspect_pseudo_labels(spec: quality_card.InspectSpec) -> Any:
+    """Make the quality card, and do what its alarms call for."""
+    found = inspect_labels.inspect_labels(spec)
+    return shown(found)
 
 
 @step(name="evaluate-student", task_run_name="score on {spec.role} images")

@@ -12,8 +12,8 @@ Ordinary COCO loaders skip crowd annotations and would turn ignore into backgrou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO
@@ -35,11 +35,15 @@ DIGITS = 6  # of scores and thresholds in the file
 
 @dataclass(frozen=True)
 class Origin:
-    """Where pseudo-labels come from. teacher: sha256 of its weights. tau: threshold per class id."""
+    """Where pseudo-labels come from. teacher: sha256 of its weights. tau: threshold per class id.
+
+    frozen: by class id, teacher, round and tau of a class whose pseudo-labels are an earlier round's.
+    """
 
     teacher: str
     round_index: int
     tau: tuple[float, ...]
+    frozen: Mapping[int, tuple[str, int, float]] = field(default_factory=dict)
 
 
 class AnnotationWriter:
@@ -151,9 +155,11 @@ def annotations_of(label: PseudoLabel, category_ids: dict[int, int], origin: Ori
         head = {"category_id": category_ids[class_id], "iscrowd": int(class_id == IGNORE_INDEX)}
         shape = {"segmentation": compressed(counts, components.shape), "area": area_px, "bbox": bbox}
         if class_id == IGNORE_INDEX:
-            yield head | shape | {"segloop": lineage_key(origin, None, mean)}
+            yield head | shape | {"segloop": lineage_key(origin.teacher, origin.round_index, None, mean)}
         else:
-            key = lineage_key(origin, round(origin.tau[class_id], DIGITS), mean)
+            own = (origin.teacher, origin.round_index, origin.tau[class_id])
+            teacher, round_index, tau = origin.frozen.get(class_id, own)
+            key = lineage_key(teacher, round_index, round(tau, DIGITS), mean)
             yield head | shape | {"score": mean, "segloop": key}
 
 
@@ -163,14 +169,9 @@ def compressed(counts: NDArray[np.uint32], shape: tuple[int, int]) -> dict[str, 
     return {"size": list(shape), "counts": rle["counts"].decode("ascii")}
 
 
-def lineage_key(origin: Origin, tau: float | None, mean_confidence: float) -> dict[str, Any]:
+def lineage_key(teacher: str, round_index: int, tau: float | None, mean_confidence: float) -> dict[str, Any]:
     """Return an annotation's `segloop` key."""
-    return {
-        "teacher": origin.teacher,
-        "round": origin.round_index,
-        "tau": tau,
-        "mean_confidence": mean_confidence,
-    }
+    return {"teacher": teacher, "round": round_index, "tau": tau, "mean_confidence": mean_confidence}
 
 
 def decode_annotations(

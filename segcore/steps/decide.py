@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from segcore.records import Checkpoint, RoundRecord
+from segcore.records import Checkpoint, RoundRecord, StepOutput
 from segcore.steps.approval import refusal
 from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of
@@ -37,6 +37,7 @@ class DecideSpec:
     student: Student
     evaluation: Evaluation
     pseudo_labels: PseudoLabels | None
+    card: StepOutput | None = None
 
     @property
     def round_index(self) -> int:
@@ -74,6 +75,7 @@ def judged(spec: DecideSpec) -> RoundRecord:
         decision=decision,
         evaluation=spec.evaluation.output,
         pseudo_labels=None if spec.pseudo_labels is None else spec.pseudo_labels.output,
+        card=spec.card,
     )
 
 

@@ -20,10 +20,10 @@ from segcore.records import Checkpoint, ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation
 from segcore.steps.index import Index, class_map_of
+from segcore.steps.inspect_labels import LabelledPool
 from segcore.steps.kept_outputs import keep_or_make
 from segcore.steps.label import PREDICTIONS
 from segcore.steps.model_files import CLASSES, class_document
-from segcore.steps.pseudo_labels import LabelledPool
 from segcore.steps.refit import refit_sentence
 from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
@@ -41,9 +41,6 @@ INDEX_PNG_VERSION, SUBMISSION_VERSION = 1, 1  # raised when the same would be wr
 LABEL_FILES = ("annotations.json", "quality.json", "thresholds.json")
 
 
-NO_LABELS = LabelledPool((), None)  # of a run without unlabelled images
-
-
 @dataclass(frozen=True)
 class OutputSpec:
     """A finished loop.
@@ -59,6 +56,7 @@ class OutputSpec:
     report: Evaluation | None
     control: Evaluation | None
     refit: Student | None = None
+    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class RunSummary:
 def publish_outputs(spec: OutputSpec) -> RunSummary:
     """Fill outputs/ part by part, each replaced whole; what is made from the same as before stays."""
     run, best, folder = spec.run, winner(spec.history), spec.run.layout.outputs_dir
-    _, stop_reason = goes_on(run, spec.history)
+    stop_reason = spec.stopped or goes_on(run, spec.history)[1]
     with written("outputs"):
         report = report_of(spec, stop_reason)
         place_all(spec, folder, report)

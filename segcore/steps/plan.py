@@ -16,6 +16,7 @@ from segcore.records import Checkpoint, RoundRecord
 from segcore.steps.decide import DecideSpec, goes_on, judged, teacher_of
 from segcore.steps.evaluate import EvaluateSpec, Evaluation, evaluate_step, scoring_images
 from segcore.steps.index import Index, index_step
+from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import LabelledShard, label_specs, label_step
 from segcore.steps.places import (
     control_evaluation_place,
@@ -25,6 +26,7 @@ from segcore.steps.places import (
     report_place,
     student_place,
 )
+from segcore.steps.plan_inspection import planned_inspection
 from segcore.steps.plan_steps import (
     PlannedRun,
     PlannedStep,
@@ -38,6 +40,7 @@ from segcore.steps.plan_steps import (
 )
 from segcore.steps.plan_work import RunSize, Work, size_from_dataset, size_from_index
 from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
+from segcore.steps.quality_card import InspectSpec
 from segcore.steps.refit import refit_spec, wants_refit
 from segcore.steps.run import Run
 from segcore.steps.train import (
@@ -51,7 +54,7 @@ from segcore.steps.train import (
     train_step,
     wants_control,
 )
-from segcore.store.layout import calibration_place, index_place, pseudo_labels_place
+from segcore.store.layout import calibration_place, card_place, index_place, pseudo_labels_place
 from segcore.store.manifest import read_manifest
 from segcore.store.publish import Published, look, published_candidates
 from segcore.store.run_file import effective_changes, read_run_file, shown
@@ -157,20 +160,25 @@ class Walk:
             record = self.round(index, history)
             if record is None:
                 return self.unknown_loop(len(history) + 1)
+            if isinstance(record, StoppedByAlarm):
+                self.finish(index, history)
+                return f"the loop stops: {record.reason}"
             history = (*history, record)
             wanted, reason = goes_on(self.run, history)
             if not wanted:
                 self.finish(index, history)
                 return f"the loop stops: {reason}"
 
-    def round(self, index: Index, history: tuple[RoundRecord, ...]) -> RoundRecord | None:
+    def round(self, index: Index, history: tuple[RoundRecord, ...]) -> RoundRecord | StoppedByAlarm | None:
         """Walk one round; return its record if all of it is published."""
         run, round_index, teacher = self.run, len(history), teacher_of(history)
-        pseudo = None if teacher is None else self.pool(index, history, teacher, final=False)
-        if teacher is not None and pseudo is None:
+        pool = NO_LABELS if teacher is None else self.pool(index, history, teacher, final=False)
+        if pool is None:
             self.unknown_student(round_index)
             return None
-        spec = TrainSpec(run, index, round_index, pseudo, teacher, student_place(round_index))
+        if pool.stop is not None:
+            return StoppedByAlarm(round_index, pool.stop)
+        spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
         student = self.student(spec)
         if student is None:
             self.unknown_score(round_index)
@@ -179,7 +187,7 @@ class Walk:
         if scored is None:
             self.after(gate_place(round_index), None)
             return None
-        record = judged(DecideSpec(run, index, history, teacher, student, scored, pseudo))
+        record = judged(DecideSpec(run, index, history, teacher, student, scored, pool.pseudo_labels, pool.card))
         note = f"{record.decision.outcome}, mIoU {record.score.miou.point:.4f}"
         self.add(PlannedStep(gate_place(round_index), "again", note=note))
         return record
@@ -209,27 +217,30 @@ class Walk:
 
     def pool(
         self, index: Index, history: tuple[RoundRecord, ...], teacher: Checkpoint, final: bool
-    ) -> PseudoLabels | None:
-        """Walk the labelling of the pool: shards, calibration, filter."""
+    ) -> LabelledPool | None:
+        """Walk the labelling of the pool: shards, calibration, filter, quality card."""
         run, place = self.run, None if final else len(history)
         shards = self.shards(index, teacher, place)
         if shards is None:
             self.after(calibration_place(place), self.sized.calibrate_work())
-            self.after(pseudo_labels_place(place), self.sized.filter_work())
+            self.unknown_labels(place)
             return None
         spec = filter_spec(run, index, history, teacher, shards, final)
         found = self.meet(calibrate_step(spec), self.sized.calibrate_work())
         if found is None:
-            self.after(pseudo_labels_place(place), self.sized.filter_work())
+            self.unknown_labels(place)
             return None
         value: Any = found.value
         calibration = Calibration(found.output(run.path), value["num_images"])
         kept = self.meet(filter_step(spec, calibration), self.sized.filter_work())
         if kept is None:
+            self.after(card_place(place), self.sized.inspect_work())
             return None
         maps = read_manifest(kept.path).files["label_maps.arrow"].sha256
         value = kept.value
-        return PseudoLabels(kept.output(run.path), value["num_images"], maps)
+        draft = PseudoLabels(kept.output(run.path), value["num_images"], maps)
+        inspected = planned_inspection(self, InspectSpec(spec, calibration, draft, history), self.sized)
+        return None if inspected is None else LabelledPool(shards, inspected.labels, inspected.output, inspected.stop)
 
     def shards(self, index: Index, teacher: Checkpoint, place: int | None) -> tuple[LabelledShard, ...] | None:
         """Look all shards of a labelling up, and append one line for them; return them if all are published."""
@@ -245,8 +256,8 @@ class Walk:
     def finish(self, index: Index, history: tuple[RoundRecord, ...]) -> None:
         """Walk what follows the last round."""
         run, best = self.run, winner(history)
-        labels = self.pool(index, history, best.student, final=True) if has_pool(index) else None
-        labelled = labels is not None or not has_pool(index)
+        pool = self.pool(index, history, best.student, final=True) if has_pool(index) else NO_LABELS
+        labels, labelled = None if pool is None else pool.pseudo_labels, pool is not None
         if index.num_images.get("report"):
             self.evaluation(EvaluateSpec(run, index, best.student, report_place(), role="report"))
         if wants_control(run, best.round_index):
@@ -309,4 +320,9 @@ class Walk:
         num_images = self.sized.num_labelled(final=place is None)
         self.after(labels_place(place), self.sized.label_work(num_images))
         self.after(calibration_place(place), self.sized.calibrate_work())
+        self.unknown_labels(place)
+
+    def unknown_labels(self, place: int | None) -> None:
+        """Append the pseudo-labels of a labelling that is not there yet, and their card."""
         self.after(pseudo_labels_place(place), self.sized.filter_work())
+        self.after(card_place(place), self.sized.inspect_work())

@@ -20,7 +20,8 @@ from segcore.store.events import read_events
 from segcore.store.manifest import Manifest, read_manifest
 
 NUM_SAMPLES = 32  # newest finished steps of a kind that are looked at in a run
-QUICK_KINDS = frozenset({"index", "calibrate", "filter", "import"})  # of no weight where they were never measured
+# of no weight where they were never measured
+QUICK_KINDS = frozenset({"index", "calibrate", "filter", "inspect", "guard", "import"})
 
 
 @dataclass(frozen=True)

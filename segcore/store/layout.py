@@ -64,6 +64,16 @@ def pseudo_labels_place(round_index: int | None) -> str:
     return f"{round_or_final(round_index)}/pseudo_labels"
 
 
+def card_place(round_index: int | None) -> str:
+    """Return the place of the quality card with its alarms; round None is the final labelling."""
+    return f"{round_or_final(round_index)}/card"
+
+
+def guarded_place(round_index: int | None) -> str:
+    """Return the place of pseudo-labels that an alarm changed; round None is the final labelling."""
+    return f"{round_or_final(round_index)}/guarded_labels"
+
+
 def round_or_final(round_index: int | None) -> str:
     """Return the first part of a place: a round's folder, or the final labelling's for None."""
     return FINAL if round_index is None else round_name(round_index)

@@ -23,7 +23,7 @@ from segcore.process.jobs import TrainJob
 from segcore.process.training import PROGRESS
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import ImageRecord
-from segcore.steps import decide, evaluate, index, label, outputs, pseudo_labels, train
+from segcore.steps import decide, evaluate, index, inspect_labels, label, outputs, pseudo_labels, train
 
 SIDE = 64
 SMALL = (
@@ -37,6 +37,7 @@ TASKS: dict[str, Callable[..., Any]] = {
     "label_shard": label.label_shard,
     "calibrate": pseudo_labels.calibrate,
     "filter_labels": pseudo_labels.filter_labels,
+    "inspect_pseudo_labels": inspect_labels.inspect_labels,
     "evaluate_student": evaluate.evaluate,
     "decide_round": decide.decide,
     "publish_outputs": outputs.publish_outputs,

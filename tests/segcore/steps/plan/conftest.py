@@ -18,9 +18,11 @@ from segcore.steps import evaluate, label, train
 from segcore.steps.decide import DecideSpec, decide, goes_on, teacher_of
 from segcore.steps.evaluate import EvaluateSpec
 from segcore.steps.index import index_images
+from segcore.steps.inspect_labels import inspect_labels
 from segcore.steps.label import label_specs
 from segcore.steps.places import evaluation_place, student_place
 from segcore.steps.pseudo_labels import calibrate, filter_labels, filter_spec
+from segcore.steps.quality_card import InspectSpec
 from segcore.steps.run import Run, open_run
 from segcore.steps.train import TrainSpec
 from segcore.trust.loop_policy import winner
@@ -54,7 +56,8 @@ def label_pool(run: Run, index: Any, history: tuple[RoundRecord, ...], teacher: 
     place = None if final else len(history)
     shards = tuple(label.label_shard(spec) for spec in label_specs(run, index, teacher, place))
     spec = filter_spec(run, index, history, teacher, shards, final)
-    return filter_labels(spec, calibrate(spec))
+    calibration = calibrate(spec)
+    return inspect_labels(InspectSpec(spec, calibration, filter_labels(spec, calibration), history))
 
 
 def walk(config: Path, overrides: Sequence[str] = (), update: bool = False) -> Path:
@@ -64,11 +67,12 @@ def walk(config: Path, overrides: Sequence[str] = (), update: bool = False) -> P
         history: tuple[RoundRecord, ...] = ()
         while not history or goes_on(run, history)[0]:
             teacher = teacher_of(history)
-            pseudo = None if teacher is None else label_pool(run, index, history, teacher, final=False)
+            found = None if teacher is None else label_pool(run, index, history, teacher, final=False)
+            pseudo, card = (None, None) if found is None else (found.labels, found.output)
             spec = TrainSpec(run, index, len(history), pseudo, teacher, student_place(len(history)))
             student = train.train(spec)
             scored = evaluate.evaluate(EvaluateSpec(run, index, student.checkpoint, evaluation_place(len(history))))
-            history = (*history, decide(DecideSpec(run, index, history, teacher, student, scored, pseudo)))
+            history = (*history, decide(DecideSpec(run, index, history, teacher, student, scored, pseudo, card)))
         label_pool(run, index, history, winner(history).student, final=True)
         return run.path
 

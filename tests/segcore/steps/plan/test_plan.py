@@ -12,8 +12,8 @@ from segcore.store.events import read_events
 
 ALL_OF_ONE_ROUND = [
     "index", "round_00/student", "round_00/evaluation", "round_00/gate", "round_01/labels", "round_01/calibration",
-    "round_01/pseudo_labels", "round_01/student", "round_01/evaluation", "round_01/gate", "final/labels",
-    "final/calibration", "final/pseudo_labels", "outputs",
+    "round_01/pseudo_labels", "round_01/card", "round_01/student", "round_01/evaluation", "round_01/gate",
+    "final/labels", "final/calibration", "final/pseudo_labels", "final/card", "outputs",
 ]  # fmt: skip
 
 
