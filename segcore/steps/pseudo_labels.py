@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segcore.data.label_maps import LabelMaps
-from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels
+from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels, write_json
 from segcore.pseudo.histograms import read_calib_histogram, write_calib_histogram
 from segcore.pseudo.predictions import read_predictions
 from segcore.pseudo.thresholds import share_of_round
@@ -21,12 +21,15 @@ from segcore.steps.train import PseudoLabels
 from segcore.store.layout import calibration_place, pseudo_labels_place
 from segcore.store.manifest import read_manifest
 from segcore.store.steps import Step
+from segcore.trust.calibration import calibration_card
 
 logger = logging.getLogger(__name__)
 
-CALIBRATE_VERSION = 1
+CALIBRATE_VERSION = 2  # 2: calibration.json
 FILTER_VERSION = 3  # 2: annotations of a class in the order of their first pixels, column by column; 3: min_share
 CALIB_HISTOGRAM = "calib_histogram.parquet"
+CALIBRATION = "calibration.json"
+CALIBRATION_SEED = 0  # of the resamples behind intervals; the step's key holds none
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Calibration:
 
 def calibrate_step(spec: FilterSpec) -> Step:
     """Return the calibrate step: the predictions, and the truth of calib."""
-    inputs = {"shards": shard_digests(spec), "calib": spec.index.digests["calib"]}
+    names = list(class_map_of(spec.run, spec.index).names)
+    inputs = {"shards": shard_digests(spec), "calib": spec.index.digests["calib"], "classes": names}
     return Step("calibrate", CALIBRATE_VERSION, calibration_place(spec.round_index), inputs)
 
 
@@ -80,14 +84,16 @@ def calibrate(spec: FilterSpec) -> Calibration:
 
 
 def build_calibration(spec: FilterSpec, work: Path) -> dict[str, Any]:
-    """Write the calib histogram."""
+    """Write the calib histogram, and what it says of the teacher's confidence."""
     run, index = spec.run, spec.index
     calib = {image.image_id for image in images_of(run, index, "calib")}
     predictions = itertools.chain.from_iterable(read_predictions(path, calib) for path in prediction_paths(spec))
     truth = LabelMaps(ground_truth_path(run, index))
-    num_classes = class_map_of(run, index).num_classes
-    num_images = write_calib_histogram(work / CALIB_HISTOGRAM, predictions, truth, num_classes)
+    names = class_map_of(run, index).names
+    num_images = write_calib_histogram(work / CALIB_HISTOGRAM, predictions, truth, len(names))
     truth.close()
+    card = calibration_card(read_calib_histogram(work / CALIB_HISTOGRAM), names, CALIBRATION_SEED)
+    write_json(work / CALIBRATION, card)
     return {"num_images": num_images}
 
 
