@@ -7,6 +7,8 @@ import click
 from benchmarks.chaos import chaos
 from benchmarks.filter import filter_benchmark
 from benchmarks.garbage6 import garbage6
+from benchmarks.label import label
+from benchmarks.memory import memory
 from benchmarks.orchestration import orchestration
 from benchmarks.reuse import reuse
 
@@ -19,6 +21,8 @@ def main() -> None:
 main.add_command(chaos)
 main.add_command(filter_benchmark)
 main.add_command(garbage6)
+main.add_command(label)
+main.add_command(memory)
 main.add_command(orchestration)
 main.add_command(reuse)
 
