@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from flows.cli_approve import approve_command
+from flows.cli_cross_validate import cross_validate_command
 from flows.cli_data import audit_command, demo_data_command, import_group
+from flows.cli_predict import predict_command
 from flows.cli_runs import (
     cancel_command,
     doctor_command,
@@ -21,7 +23,7 @@ from flows.cli_runs import (
     verify_command,
 )
 from flows.cli_setup import setup_command, up_command
-from flows.cli_use import evaluate_command, predict_command, submit_command
+from flows.cli_use import evaluate_command, submit_command
 from segcore.errors import SegloopError
 
 EPILOG = """\b
@@ -123,7 +125,7 @@ def run_loop(config: Path, overrides: tuple[str, ...], run_id: str | None, updat
 for command in (
     status_command, logs_command, cancel_command, verify_command, gc_command, doctor_command, predict_command,
     submit_command, demo_data_command, audit_command, import_group, evaluate_command, approve_command,
-    setup_command, up_command,
+    setup_command, up_command, cross_validate_command,
 ):  # fmt: skip
     main.add_command(command)
 

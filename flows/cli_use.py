@@ -1,4 +1,4 @@
-"""Commands that use a model: predict, submit, evaluate."""
+"""Commands that use a model or a run: evaluate, submit; and what they share with predict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-FORMATS = ("coco", "png", "overlay", "parquet", "csv")
 PathType = click.Path(path_type=Path)
 
 checkpoint_option = click.option("--checkpoint", type=PathType, help="Weights file of a segmentation model.")
@@ -25,57 +24,6 @@ views_option = click.option(
 )
 flip_option = click.option("--flip/--no-flip", default=None, help="Add the mirror image of each view.")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 …")
-
-
-@click.command("predict")
-@checkpoint_option
-@run_option
-@config_option
-@click.option("--images", type=PathType, required=True, help="Image folder, subfolders included.")
-@click.option("--out", type=PathType, required=True, help="Folder for the results.")
-@click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="coco", show_default=True,
-    help="coco: annotations; png: class ids as palette PNGs; overlay: photos with classes drawn over them; "
-    "parquet: raw label maps with confidence; csv: competition rows.",
-)  # fmt: skip
-@click.option(
-    "--size", nargs=2, type=int, default=(256, 256), metavar="H W", help="csv: height and width, px; default 256 256."
-)
-@classes_option
-@views_option
-@flip_option
-@device_option
-def predict_command(
-    checkpoint: Path | None,
-    run: str | None,
-    config: Path | None,
-    images: Path,
-    out: Path,
-    form: str,
-    size: tuple[int, int],
-    classes: str | None,
-    views: str | None,
-    flip: bool | None,
-    device: str,
-) -> None:
-    """Label a folder of images with a trained model.
-
-    Name the model by --run RUN or by --checkpoint FILE. Images that cannot be read are set aside and listed.
-    """
-    from segcore.steps.model_files import ModelRequest, find_model
-
-    sizes = numbers(views)
-    _ = find_model(ModelRequest(run, text(checkpoint), text(config), classes)).known_classes  # what is wrong, at once
-    with prefect():
-        from flows.predict import predict
-
-        summary = predict(
-            images=str(images), out=str(out), format=form, run=run, checkpoint=text(checkpoint), config=text(config),
-            classes=classes, views=sizes, flip=flip, size=size, device=device,
-        )  # fmt: skip
-    for item in summary.quarantined:
-        click.secho(f"set aside {item.image_id}: {item.reason}", fg="yellow", err=True)
-    click.echo(f"{summary.num_images} images labelled, {len(summary.quarantined)} set aside: {summary.out}")
 
 
 @click.command("evaluate")

@@ -18,9 +18,7 @@ from segcore.steps.run import Run, stops_together
 from segcore.steps.train import TrainSpec, has_given_teacher
 from tasks import steps
 from tasks.cancel import stops_when_cancelled
-from tasks.labelling import free_device
-
-LABEL_THREADS = 16  # shards on their way: two for each of eight GPUs, so that none waits for its next
+from tasks.labelling import LABEL_THREADS, free_device
 
 
 @flow(
@@ -38,7 +36,7 @@ def pseudo_label_round(
         teacher = teacher_of(history)
         pool = NO_LABELS if teacher is None else label_pool(run, index, history, teacher)
         if pool.stop is not None:
-            return StoppedByAlarm(round_index, pool.stop)
+            return StoppedByAlarm(round_index, pool.stop, pool.card)
         free_device()
         spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
         given = round_index == 0 and has_given_teacher(run)

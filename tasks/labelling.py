@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from segcore.process.labellers import labellers
 
+LABEL_THREADS = 16  # shards on their way: two for each of eight GPUs, so that none waits for its next
+
 
 @contextlib.contextmanager
 def labelling() -> Iterator[None]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from segcore.steps import evaluate_set, predict_folder, submission
-from tasks.shell import step
+from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, step, worth_retrying
 
 
-@step(name="predict-folder", task_run_name="predict {spec.images}")
-def predict(spec: predict_folder.PredictSpec) -> predict_folder.PredictSummary:
-    """Label every image of a folder."""
-    return predict_folder.predict_folder(spec)
+@step(
+    name="predict-shard",
+    task_run_name="predict shard {shard.shard_index:04d}",
+    retries=LABEL_RETRIES,
+    retry_delay_seconds=LABEL_RETRY_DELAY_S,
+    retry_condition_fn=worth_retrying,
+)
+def predict_shard(shard: predict_folder.FolderShard) -> Any:
+    """Label one shard of a folder."""
+    return shown(predict_folder.predict_shard(shard))
+
+
+@step(name="write-predictions", task_run_name="write predictions")
+def write_predictions(out: str, shards: Sequence[predict_folder.LabelledFolderShard]) -> predict_folder.PredictSummary:
+    """Write what was predicted in the forms asked for."""
+    return predict_folder.write_predictions(out, shards)
 
 
 @step(name="evaluate-set", task_run_name="score on {spec.annotations}")

@@ -97,7 +97,7 @@ def checked_classes(network: BaseSegmentor, files: TeacherFiles, expected: int |
     num_classes = 2 if network.out_channels == 1 else int(network.out_channels)
     if expected is not None and num_classes != expected:
         raise CheckpointError(
-            f"model config {files.config}: must predict the run's {expected} classes, has {network.out_channels} "
+            f"model config {files.config}: must predict {expected} classes, has {network.out_channels} "
             "outputs; train its head on these classes first"
         )
     return num_classes

@@ -164,6 +164,13 @@ def read_image_ids(path: Path) -> tuple[str, ...]:
         return tuple(parquet.read(columns=["image_id"])["image_id"].to_pylist())
 
 
+def read_sizes(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield image_id, height and width in px of every image without reading its maps."""
+    with open_predictions(path) as parquet:
+        table = parquet.read(columns=["image_id", "height", "width"])
+    yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
 def read_histograms(path: Path) -> Iterator[tuple[tuple[str, NDArray[np.uint32]], ...]]:
     """Yield, for each row group, the image_id and (C, 256) uint32 histogram of its images; the maps are not read."""
     columns = ["image_id", "height", "width", "histogram"]

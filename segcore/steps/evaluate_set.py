@@ -31,8 +31,7 @@ from segcore.steps.model_files import (
     from_categories,
     label_config,
 )
-from segcore.steps.predict_folder import max_megapixels
-from segcore.steps.predict_images import PredictRun, Progress, predict_chunks, workspace
+from segcore.steps.predict_images import PredictRun, Progress, max_megapixels, predict_chunks, workspace
 from segcore.store.canonical import file_sha256
 from segcore.store.durable import replace_file
 from segcore.store.environment import environment

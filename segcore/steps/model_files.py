@@ -18,6 +18,7 @@ from segcore.steps.finished import existing_run, published_index, run_around
 from segcore.steps.index import class_map_of
 from segcore.steps.run import Run
 from segcore.steps.train import LINEAGE, MODEL_CONFIG, WEIGHTS
+from segcore.store.layout import RunLayout
 
 CLASSES = "classes.json"
 BACKGROUND = "background"
@@ -27,7 +28,8 @@ BACKGROUND = "background"
 class ModelRequest:
     """A model as somebody names it.
 
-    Exactly one of run (folder or run_id: the model in its outputs/) and checkpoint (weights file). config: its
+    Exactly one of run (folder or run_id: the model in its outputs/) and checkpoint (weights file, or the folder of a
+    student or of a run). config: its
     mmsegmentation config, None for model_config.py beside the weights. classes: of a model from outside, "a,b,c" or
     the path of a COCO or classes.json file; None where the model's run tells.
     """
@@ -77,7 +79,9 @@ def find_model(request: ModelRequest) -> ModelFiles:
         assert run is not None
         checkpoint = run.layout.outputs_dir / WEIGHTS
     else:
-        checkpoint = Path(str(request.checkpoint)).resolve()  # a link must not hide the lineage beside its target
+        checkpoint = checkpoint_file(
+            Path(str(request.checkpoint))
+        ).resolve()  # a link must not hide the lineage beside its target
         run = run_around(checkpoint)
     config = checkpoint.with_name(MODEL_CONFIG) if request.config is None else Path(request.config)
     for path, what in ((checkpoint, "the weights of a model"), (config, "the mmsegmentation config of the model")):
@@ -86,6 +90,19 @@ def find_model(request: ModelRequest) -> ModelFiles:
     lineage = checkpoint.with_name(LINEAGE)
     classes = classes_of(request, checkpoint, run)
     return ModelFiles(checkpoint.resolve(), config.resolve(), lineage if lineage.is_file() else None, classes, run)
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Return the weights that a path means: the file itself, or those in the folder of a student or of a run."""
+    if not path.is_dir():
+        return path
+    for candidate in (path / WEIGHTS, RunLayout(path).outputs_dir / WEIGHTS):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"{path}: expected the folder of a student ({WEIGHTS} in it) or of a finished run (outputs/{WEIGHTS}), found "
+        "neither; name a weights file"
+    )
 
 
 def remedy(request: ModelRequest, what: str) -> str:

@@ -1,93 +1,153 @@
-"""Label a folder of images with a model, in the form that somebody wants: COCO, PNG, overlay, Parquet or CSV."""
+"""Label a folder of images: shard by shard as the loop does it, then written in the forms that somebody wants.
+
+What is done lies in `.segloop` in the folder of the results until these are complete: a prediction that was interrupted
+goes on, and labels again only what has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, get_args
 
-import cv2
-import numpy as np
-
+from segcore.config.schema import LabelConfig
 from segcore.data.folders import list_images
-from segcore.data.images import read_image, safe_join
-from segcore.errors import ConfigError
-from segcore.outputs.index_png import png_names, write_index_png
-from segcore.outputs.report_pictures import paint_classes
-from segcore.outputs.submission import SubmissionSpec, write_submission
-from segcore.process.jobs import PredictImage
-from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_texts
-from segcore.pseudo.filtering import whole_prediction
-from segcore.pseudo.predictions import Prediction, PredictionWriter, read_image_ids, read_predictions
-from segcore.records import ClassMap, ImageRecord, Quarantined
-from segcore.steps.model_files import ModelFiles, ModelRequest, ViewRequest, find_model, label_config
-from segcore.steps.predict_images import PredictRun, Progress, predict_chunks, workspace
-from segcore.store.canonical import file_sha256
+from segcore.data.images import safe_join
+from segcore.data.index_contents import contents_of
+from segcore.data.sources import SourceImage
+from segcore.errors import ConfigError, DataError
+from segcore.process.jobs import PredictImage, PredictJob
+from segcore.process.labeller import LabellerSpec
+from segcore.process.labellers import labellers
+from segcore.pseudo.shards import num_shards_for, plan_shards
+from segcore.records import Quarantined, StepOutput
+from segcore.steps.ensemble import Ensemble, EnsembleRequest, find_ensemble
+from segcore.steps.label import PREDICTIONS, VERSION
+from segcore.steps.labelling_tally import labelling_tally
+from segcore.steps.model_files import ViewRequest, label_config
+from segcore.steps.predict_forms import WRITERS, Form, Labelled
+from segcore.steps.predict_images import GRACE_S, STALL_S, max_megapixels
+from segcore.steps.run import Run, cancelled, ensure_step, held_locks, lock_descriptors, stopping, stops_together
+from segcore.steps.told_classes import classes_told
+from segcore.store.hash_memo import memo_of
+from segcore.store.lock import lock_run
+from segcore.store.steps import Step
 
-Format = Literal["coco", "png", "overlay", "parquet", "csv"]
-MAX_MEGAPIXELS = 200.0
-COCO_FILE, PARQUET_FILE, CSV_FILE = "annotations.json", "predictions.parquet", "predictions.csv"
+logger = logging.getLogger(__name__)
+
+WORK = ".segloop"
+PLACE = "labels"
+IMAGES_PER_SHARD = 200
+SET_ASIDE = "set_aside.txt"
 
 
 @dataclass(frozen=True)
 class PredictSpec:
-    """A folder to label. format: what is written into out. size: height, width in px of the csv's label maps."""
+    """A folder to label. forms: what is written into out. size: height, width in px of the csv's label maps."""
 
-    model: ModelRequest
+    ensemble: EnsembleRequest
     images: str
     out: str
-    format: str
+    forms: tuple[str, ...]
     views: ViewRequest
     size: tuple[int, int] = (256, 256)
 
 
 @dataclass(frozen=True)
-class PredictSummary:
-    """What was labelled. out: the file or folder that holds it. quarantined: images that could not be."""
+class FolderShard:
+    """One shard of a folder that is being labelled. out: of its PredictSpec."""
 
-    num_images: int
-    quarantined: tuple[Quarantined, ...]
     out: str
+    shard_index: int
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Predictions to write down. images: folder of the photos. files: prediction files in order."""
+class LabelledFolderShard:
+    """A shard's predictions. value: num_images, quarantined, and ready: what the model says of itself."""
 
-    model: ModelFiles
-    classes: ClassMap
-    images: Path
-    files: tuple[Path, ...]
-    size: tuple[int, int]
-
-    def predictions(self) -> Iterator[Prediction]:
-        """Yield all predictions, image by image."""
-        for path in self.files:
-            yield from read_predictions(path)
+    output: StepOutput
+    shard_index: int
+    value: Any
 
 
-def predict_folder(spec: PredictSpec) -> PredictSummary:
-    """Label every image under a folder and write the results; images that cannot be read are set aside."""
-    if spec.format not in get_args(Format):
-        raise ConfigError(f"--format must be one of {', '.join(get_args(Format))}, got {spec.format!r}")
-    model = find_model(spec.model)
-    classes = model.known_classes
-    folder, out = Path(spec.images), Path(spec.out)
-    keep_apart(folder, out)
-    names = [image.file_name for image in list_images(folder, None)]
-    small = spec.size if spec.format == "csv" else None
-    images = [PredictImage(name, str(safe_join(folder, name).resolve()), small) for name in names]
-    out.mkdir(parents=True, exist_ok=True)
-    progress = Progress()
-    with workspace(out) as work:
-        run = PredictRun(
-            model, images, classes.num_classes, label_config(model, spec.views), spec.views.device,
-            max_megapixels(model), work,
-        )  # fmt: skip
-        files = tuple(predict_chunks(run, progress))
-        written = WRITERS[spec.format](Labelled(model, classes, folder, files, spec.size), out)
-    return PredictSummary(progress.num_images, tuple(progress.quarantined), str(written))
+@dataclass(frozen=True)
+class PredictSummary:
+    """What was labelled. quarantined: images that could not be. written: the files and folders of the results."""
+
+    num_images: int
+    quarantined: tuple[Quarantined, ...]
+    written: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenFolder:
+    """A folder that is being labelled. run: where shards lie. images: name and sha256 of what can be read, by shard."""
+
+    spec: PredictSpec
+    run: Run
+    ensemble: Ensemble
+    label: LabelConfig
+    images: dict[int, tuple[tuple[str, str], ...]]
+    unreadable: tuple[Quarantined, ...]
+
+    def shards(self) -> tuple[FolderShard, ...]:
+        """Return the shards to label."""
+        return tuple(FolderShard(self.spec.out, shard_index) for shard_index in self.images)
+
+    @property
+    def small_size(self) -> tuple[int, int] | None:
+        """Return the size of the extra label maps for a csv."""
+        return self.spec.size if "csv" in self.spec.forms else None
+
+
+opened: dict[str, OpenFolder] = {}  # by out, as shards name it
+
+
+@contextlib.contextmanager
+def open_folder(spec: PredictSpec) -> Iterator[OpenFolder]:
+    """Find models and images, and keep other processes out; what was labelled on the way is removed at a good end.
+
+    ConfigError, CheckpointError or DataError for what cannot work; RunLockedError when somebody else writes there.
+    """
+    if unknown := [form for form in spec.forms if form not in get_args(Form)]:
+        raise ConfigError(f"--format must be of {', '.join(get_args(Form))}, got {unknown[0]!r}")
+    ensemble = find_ensemble(spec.ensemble)
+    keep_apart(Path(spec.images), Path(spec.out))
+    names = [image.file_name for image in list_images(Path(spec.images), None)]
+    run = Run(Path(spec.out).name, str((Path(spec.out) / WORK).resolve()))
+    with lock_run(run.path) as lock:
+        held_locks[run.folder] = lock
+        stopping.discard(run.folder)
+        run.layout.cancel_file.unlink(missing_ok=True)
+        try:
+            with stops_together(run):
+                opened[spec.out] = planned(spec, run, ensemble, names)
+                yield opened[spec.out]
+        finally:
+            opened.pop(spec.out, None)
+            held_locks.pop(run.folder, None)
+        shutil.rmtree(run.path)
+
+
+def planned(spec: PredictSpec, run: Run, ensemble: Ensemble, names: Sequence[str]) -> OpenFolder:
+    """Read and hash every image file, those that have changed at least, and divide them into shards."""
+    sources = [SourceImage("images", name, Path(spec.images), None) for name in names]
+    contents = dict(zip(names, contents_of(sources, memo_of(run.path)), strict=True))
+    hashes = {name: content.sha256 for name, content in contents.items() if content is not None}
+    shards = plan_shards(hashes, num_shards_for(len(hashes), IMAGES_PER_SHARD))
+    return OpenFolder(
+        spec,
+        run,
+        ensemble,
+        label_config(ensemble.first, spec.views),
+        {shard: tuple((name, hashes[name]) for name in members) for shard, members in shards.items()},
+        tuple(Quarantined(name, "the file cannot be read") for name in names if name not in hashes),
+    )
 
 
 def keep_apart(images: Path, out: Path) -> None:
@@ -96,76 +156,87 @@ def keep_apart(images: Path, out: Path) -> None:
         raise ConfigError(f"--out must lie outside the image folder {images}, got {out}; take another folder")
 
 
-def max_megapixels(model: ModelFiles) -> float:
-    """Return the largest image that is decoded, in millions of pixels."""
-    return MAX_MEGAPIXELS if model.run is None else model.run.config.data.max_megapixels
+def predict_shard(shard: FolderShard) -> LabelledFolderShard:
+    """Label one shard of an open folder, or take what an interrupted attempt has left."""
+    folder = opened[shard.out]
+    run = folder.run
+    step = shard_step(folder, shard.shard_index)
+    tally = labelling_tally(run.folder, PLACE, {index: len(images) for index, images in folder.images.items()})
+    on_progress = partial(tally.progressed, shard.shard_index)
+
+    def build(work: Path) -> dict[str, Any]:
+        crew = labellers.get(labeller_spec(folder, run.layout.log_file(step)))
+        images = images_of(folder, shard.shard_index)
+        aside = crew.predict(images, work / PREDICTIONS, on_progress)
+        assert crew.ready is not None
+        return {
+            "num_images": len(images) - len(aside),
+            "quarantined": [{"image_id": item.image_id, "reason": item.reason} for item in aside],
+            "ready": asdict(crew.ready),
+        }
+
+    published = ensure_step(run, step, build)
+    tally.finished(shard.shard_index, published.reused)
+    return LabelledFolderShard(published.output(run.path), shard.shard_index, published.value)
 
 
-def write_parquet(labelled: Labelled, out: Path) -> Path:
-    """Write raw label maps and confidences as one file."""
-    with PredictionWriter(out / PARQUET_FILE) as writer:
-        for prediction in labelled.predictions():
-            writer.write(prediction)
-    return out / PARQUET_FILE
+def shard_step(folder: OpenFolder, shard_index: int) -> Step:
+    """Return the step of a shard: weights, views and image contents, as in the loop."""
+    small = folder.small_size
+    inputs = {
+        "teachers": folder.ensemble.digests,
+        "views": folder.label.model_dump(mode="json", include={"sizes", "flip", "precision", "resize"}),
+        "images": [[name, sha256, small] for name, sha256 in folder.images[shard_index]],
+    }
+    return Step("label", VERSION, f"{PLACE}/shard_{shard_index:04d}", inputs)
 
 
-def write_coco(labelled: Labelled, out: Path) -> Path:
-    """Write a COCO file; every pixel is annotated but for an implicit background, whatever its confidence."""
-    records = [record_of(p.image_id, p.label_map.shape[:2]) for p in labelled.predictions()]
-    origin = Origin(file_sha256(labelled.model.checkpoint), 0, (0.0,) * labelled.classes.num_classes)
-    part = out / f"{COCO_FILE}.part"
-    with AnnotationWriter(part, records, labelled.classes, origin) as writer:
-        for prediction in labelled.predictions():
-            whole = whole_prediction(prediction)
-            writer.write(prediction.image_id, annotation_texts(whole, labelled.classes, origin))
-    part.replace(out / COCO_FILE)
-    return out / COCO_FILE
+def images_of(folder: OpenFolder, shard_index: int) -> tuple[PredictImage, ...]:
+    """Return the images of a shard for the labelling process; an image's id is its file name."""
+    root, small = Path(folder.spec.images), folder.small_size
+    return tuple(
+        PredictImage(name, str(safe_join(root, name).resolve()), small) for name, _ in folder.images[shard_index]
+    )
 
 
-def write_csv(labelled: Labelled, out: Path) -> Path:
-    """Write competition rows at the asked-for size, in order of file names."""
-    records = [record_of(p.image_id, p.label_map.shape[:2]) for p in labelled.predictions()]
-    spec = SubmissionSpec(labelled.files, tuple(records), labelled.size, labelled.classes.num_classes)
-    part = out / f"{CSV_FILE}.part"
-    write_submission(spec, part)
-    part.replace(out / CSV_FILE)
-    return out / CSV_FILE
+def labeller_spec(folder: OpenFolder, log_path: Path) -> LabellerSpec:
+    """Return how the labelling processes of a folder are run."""
+    classes, run = folder.ensemble.classes, folder.run
+    job = PredictJob(
+        teachers=folder.ensemble.teachers,
+        num_classes=None if classes is None else classes.num_classes,
+        label=folder.label,
+        device=folder.spec.views.device,
+        max_megapixels=max_megapixels(folder.ensemble.first),
+        expected_images=sum(map(len, folder.images.values())),
+    )
+    failures = folder.label.max_failures
+    return LabellerSpec(job, log_path, lock_descriptors(run), GRACE_S, STALL_S, failures, lambda: cancelled(run))
 
 
-def write_pngs(labelled: Labelled, out: Path) -> Path:
-    """Write one palette PNG of class ids per image."""
-    for prediction, target in with_targets(labelled, out):
-        write_index_png(target, prediction.label_map, labelled.classes.palette)
-    return out
+def write_predictions(out: str, shards: Sequence[LabelledFolderShard]) -> PredictSummary:
+    """Write the predictions of all shards of an open folder in the forms asked for."""
+    folder = opened[out]
+    done = [Quarantined(**item) for shard in shards for item in shard.value["quarantined"]]
+    quarantined = tuple(sorted((*folder.unreadable, *done), key=lambda item: item.image_id))
+    num_images = sum(shard.value["num_images"] for shard in shards)
+    note_set_aside(Path(out), quarantined)
+    if not num_images:
+        raise DataError(f"{folder.spec.images}: none of its images can be labelled; see {Path(out) / SET_ASIDE}")
+    labelled = Labelled(
+        tuple(folder.run.path / shard.output.path / PREDICTIONS for shard in shards),
+        folder.ensemble.classes or classes_told(shards[0].value["ready"]),
+        "+".join(weights for weights, _, _ in folder.ensemble.digests),
+        Path(folder.spec.images),
+        folder.spec.size,
+    )
+    written = [str(WRITERS[form](labelled, Path(out))) for form in get_args(Form) if form in folder.spec.forms]
+    return PredictSummary(num_images, quarantined, tuple(written))
 
 
-def write_overlays(labelled: Labelled, out: Path) -> Path:
-    """Write one PNG per image: the photo in grey with the class colours over it."""
-    for prediction, target in with_targets(labelled, out):
-        photo = read_image(labelled.images / prediction.image_id)
-        painted = paint_classes(np.ascontiguousarray(photo[..., ::-1]), prediction.label_map, labelled.classes.palette)
-        cv2.imwrite(str(target), np.ascontiguousarray(painted[..., ::-1]))
-    return out
-
-
-def with_targets(labelled: Labelled, out: Path) -> Iterator[tuple[Prediction, Path]]:
-    """Yield predictions with the PNG to write, its folder made."""
-    names = png_names(image_id for path in labelled.files for image_id in read_image_ids(path))
-    for prediction in labelled.predictions():
-        target = out / names[prediction.image_id]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield prediction, target
-
-
-def record_of(file_name: str, size: Sequence[int]) -> ImageRecord:
-    """Return the record of an image that belongs to no run. size: height, width in px."""
-    return ImageRecord(file_name, "", file_name, "", size[1], size[0], "", "", "unlabeled")
-
-
-WRITERS: dict[str, Callable[[Labelled, Path], Path]] = {
-    "coco": write_coco,
-    "png": write_pngs,
-    "overlay": write_overlays,
-    "parquet": write_parquet,
-    "csv": write_csv,
-}
+def note_set_aside(out: Path, quarantined: Sequence[Quarantined]) -> None:
+    """List the images that could not be labelled, one a line with the reason; no such file when there are none."""
+    path = out / SET_ASIDE
+    path.unlink(missing_ok=True)
+    if quarantined:
+        path.write_text("".join(f"{item.image_id}\t{' '.join(item.reason.split())}\n" for item in quarantined))

@@ -23,6 +23,7 @@ CHUNK = 200  # images asked for at once
 GRACE_S = 10.0
 STALL_S = 1800.0
 LOG = "predict.log"
+MAX_MEGAPIXELS = 200.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def predict_chunks(run: PredictRun, progress: Progress) -> Iterator[Path]:
             progress.num_images += len(chunk) - len(aside)
             logger.info("predicted %d of %d images", index + len(chunk), len(run.images))
             yield path
+
+
+def max_megapixels(model: ModelFiles) -> float:
+    """Return the largest image that is decoded, in millions of pixels."""
+    return MAX_MEGAPIXELS if model.run is None else model.run.config.data.max_megapixels
 
 
 @contextlib.contextmanager

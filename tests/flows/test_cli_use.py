@@ -94,8 +94,10 @@ def test_a_foreign_model_labels_a_folder(student: Path, data: Path, home: Path, 
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 images labelled, 0 set aside" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{index:03d}.png" for index in range(4)]
-    with Image.open(tmp_path / "out" / "000.png") as png:
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["png"]
+    pngs = sorted(path.name for path in (tmp_path / "out" / "png").iterdir())
+    assert pngs == [f"{index:03d}.png" for index in range(4)]
+    with Image.open(tmp_path / "out" / "png" / "000.png") as png:
         assert (png.size, png.mode) == ((64, 64), "P")
         assert set(np.unique(np.array(png)).tolist()) <= {0, 1, 2}
 
@@ -148,7 +150,8 @@ def test_help_says_what_a_command_does(command: str) -> None:
     [
         ("predict --checkpoint /nowhere.pth --images . --out o", 4, "/nowhere.pth"),
         ("predict --run nowhere --images . --out o", 5, "run_id"),
-        ("predict --images . --out o", 2, "both or neither"),
+        ("predict --images . --out o", 2, "got neither"),
+        ("predict --checkpoint x --weight 1 --weight 2 --images . --out o", 4, "x"),
         ("predict --checkpoint x --views 1,b --images . --out o", 2, "whole numbers"),
         ("evaluate --run nowhere --annotations a --images .", 5, "run_id"),
         ("submit nowhere --out a.csv", 5, "run_id"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from pycocotools import mask as coco_mask
 
 from segcore.data.images import read_image
 from segcore.data.label_maps import write_label_maps
-from segcore.process.jobs import PredictImage
+from segcore.process.jobs import PredictImage, Ready
 from segcore.process.labeller import LabellerSpec
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import Quarantined
-from segcore.steps import predict_images
+from segcore.steps import predict_folder, predict_images
 from segcore.steps.index import Index, class_map_of, images_of, index_images, pool_of
 from segcore.steps.model_files import CLASSES, class_document
 from segcore.steps.run import Run, ensure_step, open_run
@@ -29,11 +30,15 @@ from segcore.trust.lineage import extend
 class ColourLabeller:
     """Stands in for the labelling process: a pixel that is red is class 1, one that is green class 2."""
 
+    ready = Ready("cpu", "fp32", 3)
+
     def __init__(self, spec: LabellerSpec) -> None:
         self.spec = spec
+        self.asked: list[str] = []
 
-    def predict(self, images: Sequence[PredictImage], out: Path) -> list[Quarantined]:
+    def predict(self, images: Sequence[PredictImage], out: Path, on_progress: object = None) -> list[Quarantined]:
         """Write predictions; an image whose name holds "bad" is set aside."""
+        self.asked += [image.image_id for image in images]
         with PredictionWriter(out) as writer:
             for image in images:
                 if "bad" not in image.path:
@@ -57,6 +62,20 @@ def by_colour(path: Path) -> np.ndarray:
 def colour_labeller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predict by colour, without a model."""
     monkeypatch.setattr(predict_images, "Labeller", ColourLabeller)
+
+
+@pytest.fixture
+def colour_crew(monkeypatch: pytest.MonkeyPatch) -> list[ColourLabeller]:
+    """Label folders by colour, without a model; return the labellers that were asked for."""
+    made: list[ColourLabeller] = []
+
+    def get(spec: LabellerSpec) -> ColourLabeller:
+        if not made or made[-1].spec.job != spec.job:
+            made.append(ColourLabeller(spec))
+        return made[-1]
+
+    monkeypatch.setattr(predict_folder, "labellers", SimpleNamespace(get=get))
+    return made
 
 
 @pytest.fixture(scope="session")
