@@ -1,0 +1,114 @@
+"""Reliability diagrams in words, table cells and the geometry of small pictures, for the report and for Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from segcore.outputs.report_text import iou
+
+SIDE = 200  # of a diagram, SVG units
+MARGIN = 8
+HEADER = ("class", "images", "confidence", "right", "calibration error (95 %)", "after temperature")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A bin of pixels in a diagram, SVG units, y downwards. x_after: after temperature scaling; None: not known."""
+
+    x: float
+    x_after: float | None
+    y: float
+    y_low: float
+    y_high: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """Confidence (to the right) against the share that is right (upwards). cells: as HEADER names them."""
+
+    title: str
+    points: tuple[Point, ...]
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """The calibration of a teacher as it is shown. diagrams: of all pixels, then of each predicted class."""
+
+    summary: str
+    diagrams: tuple[Diagram, ...]
+    side: int = SIDE
+    margin: int = MARGIN
+
+
+def calibration_report(card: Mapping[str, Any]) -> CalibrationReport:
+    """Return a calibration card (segcore/trust/calibration.py) as it is shown."""
+    entries = [{"name": "all classes", **card["all"]}, *card["classes"]]
+    return CalibrationReport(summary_of(card), tuple(diagram_of(entry) for entry in entries if entry["num_pixels"]))
+
+
+def summary_of(card: Mapping[str, Any]) -> str:
+    """Return what calib says of the teacher's confidence, in a sentence or two."""
+    found = card["all"]
+    if not found["num_pixels"]:
+        return "No calib image has a scored pixel: nothing is known of what confidence is worth."
+    images = "1 calib image" if found["num_images"] == 1 else f"{found['num_images']} calib images"
+    after = found["ece"]["after"]
+    gap = found["confidence"] - found["accuracy"]
+    left = "" if after is None else f", which leaves an error of {spread(after)} on images it was not fitted on"
+    return (
+        f"On {images} the mean confidence is {iou(found['confidence'])} and {iou(found['accuracy'])} of the pixels are "
+        f"right: {lean(gap)}. Expected calibration error {spread(found['ece']['before'])}; "
+        f"temperature {card['temperature']:.2f}{left}."
+    )
+
+
+def lean(gap: float) -> str:
+    """Return in words on which side confidence errs on the mean."""
+    if abs(gap) < 0.005:
+        return "neither too sure nor too unsure on the mean"
+    return f"too {'sure' if gap > 0 else 'unsure'} by {iou(abs(gap))} on the mean"
+
+
+def diagram_of(entry: Mapping[str, Any]) -> Diagram:
+    """Return the diagram of all classes or of one."""
+    cells = (
+        entry["name"],
+        str(entry["num_images"]),
+        iou(entry["confidence"]),
+        iou(entry["accuracy"]),
+        spread(entry["ece"]["before"]),
+        spread(entry["ece"]["after"]),
+    )
+    return Diagram(entry["name"], tuple(point_of(found) for found in entry["bins"]), cells)
+
+
+def point_of(found: Mapping[str, Any]) -> Point:
+    """Return a bin as a point."""
+    after = found["calibrated"]
+    return Point(
+        x=place(found["confidence"]),
+        x_after=None if after is None else place(after),
+        y=SIDE - place(found["accuracy"]),
+        y_low=SIDE - place(found["low"]),
+        y_high=SIDE - place(found["high"]),
+        title=(
+            f"confidence {iou(found['confidence'])}, after temperature {iou(after)}; right {iou(found['accuracy'])} "
+            f"({iou(found['low'])} … {iou(found['high'])}), {found['share']:.1%} of the pixels"
+        ),
+    )
+
+
+def place(share: float) -> float:
+    """Return where a share in [0, 1] lies along an axis."""
+    return MARGIN + share * (SIDE - 2 * MARGIN)
+
+
+def spread(interval: Mapping[str, float] | None) -> str:
+    """Return a number with its 95 % interval; a dash when there is none."""
+    if interval is None:
+        return "–"
+    return f"{iou(interval['point'])} ({iou(interval['low'])} … {iou(interval['high'])})"
