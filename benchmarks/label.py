@@ -36,6 +36,7 @@ CASE_IMAGES = 819  # the pool of the team this project started from
 DEVICE_MODELS = {"cpu": ("lite0", "mobilenetv2", "swin_tiny")}
 DEVICE_MODELS["cuda"] = (*DEVICE_MODELS["cpu"], "swin_large")
 GROUP_IMAGES = {"cpu": 4, "cuda": 32}
+RESULT_NAMES = {"cpu": "label", "cuda": "label-cuda"}
 BUDGET_MINUTES = {"cpu": 9.0, "cuda": 2.0}
 
 
@@ -57,7 +58,7 @@ class Effort:
 @click.option("--expected-images", default=1000, show_default=True, help="How many the engine prepares itself for.")
 @click.option("--before", type=click.Path(path_type=Path, exists=True), help="JSON of an earlier result to show, too.")
 @click.option("--notes", type=click.Path(path_type=Path, exists=True), help="Markdown to put at the end of the page.")
-@click.option("--name", default="label", show_default=True, help="Ends the names of the result files.")
+@click.option("--name", help="Ends the names of the result files: label, or label-cuda.")
 @click.option("--train-only", is_flag=True, help="Train the weights and stop.")
 def label(device: str, names: tuple[str, ...], data: Path, train_only: bool, **options: Any) -> None:
     """Measure labelling of real photos by both ways; write JSON and Markdown."""
@@ -80,7 +81,7 @@ def label(device: str, names: tuple[str, ...], data: Path, train_only: bool, **o
         result["before"] = json.loads(options["before"].read_text(encoding="utf-8"))
     if options["notes"]:
         result["notes"] = options["notes"].read_text(encoding="utf-8")
-    write_page(options["name"], result, page)
+    write_page(options["name"] or RESULT_NAMES[device], result, page)
 
 
 def device_name(device: str) -> str:

@@ -77,7 +77,8 @@ def profile(images: Images, device: str) -> dict[str, Any]:
         wait(device)
         wall_s = time.perf_counter() - started
     wanted = DeviceType.CUDA if cuda else DeviceType.CPU
-    events = [event for event in profiler.key_averages() if event.device_type == wanted]
+    found = profiler.key_averages()
+    events = [event for event in found if event.device_type == wanted and not event.is_user_annotation]
     times = {event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in events}
     total = sum(times.values())
     longest = sorted(times, key=lambda name: -times[name])[:NUM_OPERATIONS]

@@ -1,12 +1,15 @@
+import json
+from functools import partial
+
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import label_weights
+from benchmarks import label, label_weights
 from benchmarks.__main__ import main
-from benchmarks.label import Effort, measure
 from benchmarks.label_page import page, pays_after
 from benchmarks.label_ways import Setting
-from benchmarks.label_weights import MODELS_BY_NAME, Model, trained
+from benchmarks.label_weights import MODELS_BY_NAME, Model, Trained, trained
+from benchmarks.page import write_page
 from segcore.config.schema import LabelConfig
 
 TINY = Model(
@@ -27,7 +30,7 @@ def measured(write_tiny, tmp_path_factory):
         model = trained("tiny", folder / "data", "cpu")
         views = LabelConfig(sizes=(64, 96))
         setting = Setting(str(model.checkpoint), str(model.config), "cpu", 1, 10, views)
-        found = measure(model, setting, Effort(group=2, budget_s=0, case=3))
+        found = label.measure(model, setting, label.Effort(group=2, budget_s=0, case=3))
         result = {"environment": {"torch": "2"}, "device": "CPU", "threads": 1, "models": {"tiny": found}}
         result |= {"load_before": 0.5, "load_after": 0.5, "before": None, "notes": "Tried: nothing."}
         text = page(result | {"before": result | {"environment": {"commit": "abcdef0123"}}}, "2026-01-01")
@@ -61,6 +64,24 @@ def test_the_page_names_goals_what_was_tried_and_an_earlier_result(measured):
     assert "No GPU was at hand" in text
     assert "before, at abcdef0" in text
     assert "Tried: nothing." in text
+
+
+def test_the_command_writes_page_and_json_with_notes_and_an_earlier_result(measured, tmp_path, monkeypatch):
+    found, _ = measured
+    model = Trained(tmp_path / "model.pth", tmp_path / "config.py", 3, (), tmp_path / "truth.arrow")
+    monkeypatch.setattr(label, "trained", lambda name, data, device: model)
+    monkeypatch.setattr(label, "measure", lambda model, setting, effort: found)
+    monkeypatch.setattr(label, "write_page", partial(write_page, folder=tmp_path))
+    notes = tmp_path / "notes.md"
+    notes.write_text("## What was tried\n\nEverything.\n")
+    command = ["label", "--model", "lite0", "--notes", str(notes)]
+    assert CliRunner().invoke(main, command, catch_exceptions=False).exit_code == 0
+    (first,) = tmp_path.glob("*-label.json")
+    command += ["--before", str(first), "--name", "label-again"]
+    assert CliRunner().invoke(main, command, catch_exceptions=False).exit_code == 0
+    (second,) = tmp_path.glob("*-label-again.md")
+    assert "Everything." in second.read_text()
+    assert f"before, at {json.loads(first.read_text())['environment']['commit'][:7]}" in second.read_text()
 
 
 def test_where_the_photos_are_not_the_benchmark_says_so(tmp_path):
