@@ -26,8 +26,7 @@ def finish(
     report = score_report(run, index, best)
     control = train_control(run, index, best) if wants_control(run, best.round_index) else None
     refit = train_refit(run, index, best, labels) if wants_refit(run, best) else None
-    reason = None if stopped is None else stopped.reason
-    spec = OutputSpec(run, index, history, labels, report, control, refit, reason)
+    spec = OutputSpec(run, index, history, labels, report, control, refit, stopped)
     summary: RunSummary = steps.publish_outputs.submit(spec).result()
     return summary
 

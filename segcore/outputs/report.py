@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from segcore.outputs import report_text
+from segcore.outputs.card_text import HEADER
 from segcore.outputs.report_chart import miou_chart
 from segcore.outputs.report_data import ReportData
 from segcore.outputs.report_pictures import picture_row
 
-TEMPLATE = "report_page.html"
+TEMPLATE, STYLE = "report_page.html", "report_style.css"
 
 
 def render_report(data: ReportData, out: Path) -> None:
@@ -23,16 +26,24 @@ def render_report(data: ReportData, out: Path) -> None:
 
 def report_html(data: ReportData) -> str:
     """Return the page as text."""
-    template = page_environment().from_string(resources.files("segcore.outputs").joinpath(TEMPLATE).read_text("utf-8"))
-    return template.render(
+    return render_page(
+        TEMPLATE,
         data=data,
         headline=report_text.headline(data),
         caveats=report_text.caveats(data),
         chart=miou_chart(data),
         pictures=[picture_row(overlay, data.palette) for overlay in data.overlays],
         steps=steps_of(data),
+        card_header=HEADER,
         labelled_rounds=[item for item in data.rounds if item.pseudo is not None],
     )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Return one of this package's pages, with the style that they share."""
+    files = resources.files("segcore.outputs")
+    style = Markup(files.joinpath(STYLE).read_text("utf-8"))
+    return page_environment().from_string(files.joinpath(template).read_text("utf-8")).render(style=style, **values)
 
 
 def page_environment() -> Environment:

@@ -16,15 +16,13 @@ class PseudoLabelReport:
     """Pseudo-labels a round was trained on. Per class, in order of class id.
 
     tau: threshold, in [0, 1]. coverage: share of the pixels predicted as the class that is kept, in [0, 1];
-    None: never predicted. precision: expected share of kept pixels that are right, in [0, 1]; None: not known.
-    ignored_share: share of all pixels not used, in [0, 1]. num_images: pool images labelled.
+    None: never predicted. ignored_share: share of all pixels not used, in [0, 1]. num_images: pool images labelled.
     """
 
     tau: tuple[float, ...]
     coverage: tuple[float | None, ...]
     ignored_share: float
     num_images: int
-    precision: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,19 @@ class RoundReport:
     def miou(self) -> Interval:
         """Return the mIoU on the honest gate images."""
         return self.score.miou
+
+
+@dataclass(frozen=True)
+class CardReport:
+    """A quality card to be shown. title: of which labels.
+
+    rows: cells as HEADER in segcore/outputs/card_text.py names them, the class name first.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    alarms: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class ReportData:
     report_score: Score | None = None
     refit: str = ""
     alarms: tuple[str, ...] = ()
+    cards: tuple[CardReport, ...] = ()
     overlays: tuple[Overlay, ...] = field(default=(), compare=False)
 
     @property

@@ -18,7 +18,6 @@ from segcore.steps.index import class_map_of, pool_of
 from segcore.steps.label import LabelledShard
 from segcore.steps.pseudo_labels import CALIB_HISTOGRAM, prediction_paths, shard_digests
 from segcore.steps.quality_card import (
-    CARD,
     InspectSpec,
     actions_in,
     build_card,
@@ -29,6 +28,7 @@ from segcore.steps.quality_card import (
     source_of,
 )
 from segcore.steps.run import Run, ensure_step
+from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
 from segcore.store.layout import card_place, guarded_place
 from segcore.store.manifest import read_manifest
@@ -67,10 +67,11 @@ NO_LABELS = LabelledPool((), None)  # of a round without a teacher, and of a run
 
 @dataclass(frozen=True)
 class StoppedByAlarm:
-    """In place of a round: its pseudo-labels raised an alarm that ends the loop."""
+    """In place of a round: its pseudo-labels raised an alarm that ends the loop. card: that shows it."""
 
     round_index: int
     reason: str
+    card: StepOutput | None
 
 
 def inspect_labels(spec: InspectSpec) -> Inspection:

@@ -20,7 +20,7 @@ from segcore.records import Checkpoint, ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation
 from segcore.steps.index import Index, class_map_of
-from segcore.steps.inspect_labels import LabelledPool
+from segcore.steps.inspect_labels import LabelledPool, StoppedByAlarm
 from segcore.steps.kept_outputs import keep_or_make
 from segcore.steps.label import PREDICTIONS
 from segcore.steps.model_files import CLASSES, class_document
@@ -56,7 +56,7 @@ class OutputSpec:
     report: Evaluation | None
     control: Evaluation | None
     refit: Student | None = None
-    stopped: str | None = None
+    stopped: StoppedByAlarm | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class RunSummary:
 def publish_outputs(spec: OutputSpec) -> RunSummary:
     """Fill outputs/ part by part, each replaced whole; what is made from the same as before stays."""
     run, best, folder = spec.run, winner(spec.history), spec.run.layout.outputs_dir
-    stop_reason = spec.stopped or goes_on(run, spec.history)[1]
+    stop_reason = goes_on(run, spec.history)[1] if spec.stopped is None else spec.stopped.reason
     with written("outputs"):
         report = report_of(spec, stop_reason)
         place_all(spec, folder, report)
@@ -215,8 +215,9 @@ def report_of(spec: OutputSpec, stop_reason: str) -> ReportData:
     pseudo = spec.labels.pseudo_labels
     refit = refit_sentence(run, spec.index, spec.history, spec.refit)
     reported = ReportSpec(
-        run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1], refit
-    )
+        run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1], refit,
+        spec.stopped, spec.labels.card,
+    )  # fmt: skip
     return report_data(reported)
 
 

@@ -177,7 +177,7 @@ class Walk:
             self.unknown_student(round_index)
             return None
         if pool.stop is not None:
-            return StoppedByAlarm(round_index, pool.stop)
+            return StoppedByAlarm(round_index, pool.stop, pool.card)
         spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
         student = self.student(spec)
         if student is None:

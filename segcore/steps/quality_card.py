@@ -19,6 +19,7 @@ from segcore.records import RoundRecord, StepOutput
 from segcore.steps.index import class_map_of, pool_of
 from segcore.steps.pseudo_labels import CALIB_HISTOGRAM, Calibration, FilterSpec, prediction_paths, shard_digests
 from segcore.steps.run import Run
+from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
 from segcore.store.layout import card_place
 from segcore.store.manifest import read_manifest
@@ -26,7 +27,6 @@ from segcore.store.steps import Step
 from segcore.trust.alarms import Actions, actions_of, find_alarms
 
 VERSION = 1
-CARD = "card.json"
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 
 from segcore.data.images import read_image
 from segcore.data.label_maps import LabelMaps
-from segcore.outputs.report_data import Overlay, PseudoLabelReport, ReportData, RoundReport
+from segcore.outputs.card_text import card_report
+from segcore.outputs.report_data import CardReport, Overlay, PseudoLabelReport, ReportData, RoundReport
 from segcore.pseudo.build import LABEL_MAPS
 from segcore.pseudo.confidence import dequantise
-from segcore.pseudo.histograms import CalibHistogram, read_calib_histogram
 from segcore.pseudo.predictions import Prediction, read_predictions
 from segcore.records import ImageRecord, RoundRecord, Score, StepOutput
 from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, summary_of
+from segcore.steps.inspect_labels import StoppedByAlarm
 from segcore.steps.label import PREDICTIONS, LabelledShard
 from segcore.steps.run import Run
+from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
 from segcore.store.environment import environment
 from segcore.store.events import read_events
@@ -37,13 +39,18 @@ from segcore.trust.loop_policy import winner
 NUM_OVERLAYS = 6  # of each kind
 KIND_NAMES = {
     "index": "index", "train": "train", "label": "label", "calibrate": "calibrate", "filter": "filter",
+    "inspect": "inspect", "guard": "guard",
     "evaluate": "evaluate",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ReportSpec:
-    """A finished loop, and what was made of its winner. refit: sentence on the final refit, empty without one."""
+    """A finished loop, and what was made of its winner.
+
+    refit: sentence on the final refit, empty without one. stopped: in place of a round, whose alarm ended the loop.
+    card: quality card of the final pseudo-labels.
+    """
 
     run: Run
     index: Index
@@ -54,6 +61,8 @@ class ReportSpec:
     report_score: Score | None
     control: Score | None
     refit: str = ""
+    stopped: StoppedByAlarm | None = None
+    card: StepOutput | None = None
 
 
 def score_of(run: Run, index: Index, evaluation: Evaluation) -> Score:
@@ -73,6 +82,7 @@ def score_of(run: Run, index: Index, evaluation: Evaluation) -> Score:
 def report_data(spec: ReportSpec) -> ReportData:
     """Return everything report.html shows."""
     run, index = spec.run, spec.index
+    cards = cards_of(spec)
     classes = class_map_of(run, index)
     summary = summary_of(run, index)
     versions: Any = environment()
@@ -99,7 +109,8 @@ def report_data(spec: ReportSpec) -> ReportData:
         control=spec.control,
         report_score=spec.report_score,
         refit=spec.refit,
-        alarms=alarms_of(run, spec.history),
+        alarms=tuple(f"{card.title}: {alarm}" for card in cards for alarm in card.alarms),
+        cards=cards,
         overlays=(*gate_overlays(spec), *pool_overlays(spec)),
     )
 
@@ -128,44 +139,32 @@ def seconds_by_round(run: Run) -> dict[str, dict[str, float]]:
 
 def round_report(run: Run, record: RoundRecord, seconds: dict[str, float]) -> RoundReport:
     """Return what the report shows of a round."""
-    pseudo = None if record.pseudo_labels is None else pseudo_report(run, record.pseudo_labels, record.round_index)
+    pseudo = None if record.pseudo_labels is None else pseudo_report(run, record.pseudo_labels)
     ordered = {kind: seconds[kind] for kind in KIND_NAMES if kind in seconds}
     return RoundReport(record.round_index, record.score, record.decision, ordered, pseudo)
 
 
-def pseudo_report(run: Run, output: StepOutput, round_index: int) -> PseudoLabelReport:
-    """Return thresholds, coverage and expected precision of a round's pseudo-labels."""
+def pseudo_report(run: Run, output: StepOutput) -> PseudoLabelReport:
+    """Return thresholds and coverage of a round's pseudo-labels."""
     card = read_json(run.path / output.path / "quality.json")
     taus = read_json(run.path / output.path / "thresholds.json")["classes"]
-    histogram = next(
-        iter(sorted(run.layout.round_dir(round_index).glob("calibration.*/calib_histogram.parquet"))), None
-    )
-    levels = [row["level"] for row in taus]
-    precision = None if histogram is None else expected_precision(read_calib_histogram(histogram), levels)
     return PseudoLabelReport(
         tau=tuple(row["tau"] for row in taus),
         coverage=tuple(row["coverage"] for row in card["classes"]),
         ignored_share=card["share_ignored"],
         num_images=card["num_images"],
-        precision=precision,
     )
 
 
-def expected_precision(histogram: CalibHistogram, levels: list[int]) -> tuple[float | None, ...]:
-    """Return, per class, the share of calib pixels at or above its threshold that are right; None without any."""
-    pooled = histogram.pooled(len(levels))
-    sums = [pooled[class_id, level:].sum(axis=0) for class_id, level in enumerate(levels)]
-    return tuple(float(correct / count) if count else None for count, correct in sums)
-
-
-def alarms_of(run: Run, history: tuple[RoundRecord, ...]) -> tuple[str, ...]:
-    """Return the alarms of every round's quality card."""
-    found = []
-    for record in history:
-        if record.pseudo_labels is not None:
-            card = read_json(run.path / record.pseudo_labels.path / "quality.json")
-            found += [f"round {record.round_index}: {alarm}" for alarm in card["alarms"]]
-    return tuple(found)
+def cards_of(spec: ReportSpec) -> tuple[CardReport, ...]:
+    """Return the quality cards of all rounds, then that of the final pseudo-labels."""
+    named = [(f"round {record.round_index}", record.card) for record in spec.history]
+    if spec.stopped is not None:
+        named.append((f"round {spec.stopped.round_index}, not trained on", spec.stopped.card))
+    named.append(("final pseudo-labels", spec.card))
+    return tuple(
+        card_report(title, read_json(spec.run.path / card.path / CARD)) for title, card in named if card is not None
+    )
 
 
 def gate_overlays(spec: ReportSpec) -> list[Overlay]:

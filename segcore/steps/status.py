@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from segcore.pseudo.shards import num_shards_for
 from segcore.records import Interval
+from segcore.steps.stored_alarms import alarms_in, newest_card
 from segcore.store.events import read_events
 from segcore.store.layout import FINAL, RESUME_SUFFIX, RunLayout, round_name
 from segcore.store.lock import Holder, lock_holder
@@ -51,7 +52,10 @@ class Shards:
 
 @dataclass(frozen=True)
 class RoundStatus:
-    """One round. outcome, miou: None until the gate has decided. stale: decided before the config was changed."""
+    """One round. outcome, miou: None until the gate has decided. stale: decided before the config was changed.
+
+    alarms: of its pseudo-labels, a sentence each.
+    """
 
     round_index: int
     outcome: str | None
@@ -59,6 +63,7 @@ class RoundStatus:
     num_images: int | None
     shards: Shards | None
     stale: bool
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,12 +165,13 @@ def round_status(
     layout: RunLayout, round_index: int, events: Sequence[Event], plan: tuple[Mapping[str, Any], Mapping[str, Any]]
 ) -> RoundStatus:
     """Return how a round stands. plan: the run's config and its index's summary."""
-    outcome, miou, num_images = None, None, None
+    outcome, miou, num_images, card = None, None, None, newest_card(layout.round_dir(round_index))
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(layout.round_file(round_index).read_bytes())
         score = record["score"]
         outcome = str(record["decision"]["outcome"])
         miou, num_images = Interval(**score["miou"]), int(score["num_images"])
+        card = record["card"] and layout.run_dir / record["card"]["path"]
     return RoundStatus(
         round_index=round_index,
         outcome=outcome,
@@ -173,6 +179,7 @@ def round_status(
         num_images=num_images,
         shards=shards_status(round_name(round_index), events, plan),
         stale=outcome is not None and is_stale(round_index, events),
+        alarms=alarms_in(card),
     )
 
 

@@ -38,6 +38,7 @@ def run_lines(run: RunStatus, now: datetime) -> Iterator[str]:
         yield f"  held by {run.holder}"
     for item in run.rounds:
         yield f"  {round_line(item)}"
+        yield from (f"    alarm: {text}" for text in item.alarms)
     if run.final_shards is not None:
         yield f"  final labelling: {shards_text(run.final_shards)}"
     if run.current and run.state != "finished":

@@ -26,7 +26,10 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(900), pytest.mark.usefixtu
 
 LOOP = "pseudo-label-loop/local"
 TIMEOUT_S = 240
-CARDS = {"round-metrics", "gate-decision", "label-progress", "train-progress", "pseudo-label-preview", "run-summary"}
+CARDS = {
+    "round-metrics", "gate-decision", "label-progress", "train-progress", "pseudo-label-preview",
+    "quality-card", "run-summary",
+}  # fmt: skip
 
 
 def prefect_command(api: Any, *arguments: str) -> str:
