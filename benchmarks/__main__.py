@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.calibration import calibration
 from benchmarks.chaos import chaos
 from benchmarks.filter import filter_benchmark
 from benchmarks.garbage6 import garbage6
@@ -18,6 +19,7 @@ def main() -> None:
     """Measure segloop; every result file states what it was measured on."""
 
 
+main.add_command(calibration)
 main.add_command(chaos)
 main.add_command(filter_benchmark)
 main.add_command(garbage6)

@@ -175,6 +175,7 @@ class FilterConfig(Section):
         0.9, description="calibrated: share of kept pixels that are right, for all classes or by class name"
     )
     min_component_px: Annotated[int, Field(ge=0)] = Field(0, description="smaller connected components are ignored")
+    min_component_score: Fraction = Field(0.0, description="components of less mean confidence are ignored")
     boundary_px: Annotated[int, Field(ge=0)] = Field(0, description="width of the ignored band at class boundaries")
 
 

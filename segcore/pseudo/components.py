@@ -145,6 +145,15 @@ def sum_over(components: Components, levels: NDArray[np.uint8], table: NDArray[n
     return np.asarray(np.add.reduceat(sums, components.first_run[:-1]))
 
 
+def covered(components: Components, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels of some components: (H, W) bool. chosen: (K,) bool."""
+    of_run = np.repeat(chosen, np.diff(components.first_run))
+    steps = np.zeros(components.shape[0] * components.shape[1] + 1, np.int8)
+    np.add.at(steps, components.run_start[of_run], 1)
+    np.add.at(steps, components.run_end[of_run], -1)
+    return steps[:-1].cumsum(dtype=np.int8).view(np.bool_).reshape(components.shape[::-1]).T
+
+
 def run_lengths(components: Components) -> Iterator[NDArray[np.uint32]]:
     """Yield the COCO run lengths of each component in turn.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segcore.config.schema import FilterConfig
 from segcore.errors import DataError
-from segcore.pseudo.components import Components, find_components, sum_over
+from segcore.pseudo.components import Components, covered, find_components, sum_over
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL
 from segcore.pseudo.predictions import Prediction
 from segcore.pseudo.thresholds import Thresholds
@@ -39,13 +39,26 @@ def filter_prediction(prediction: Prediction, thresholds: Thresholds, config: Fi
     """Return the pseudo-label of one image.
 
     Ignored are, in this order: pixels under their class's threshold, the band along boundaries between predicted
-    classes, and components of what is left that are smaller than min_component_px.
+    classes, components of what is left that are smaller than min_component_px, and those whose mean confidence is
+    under min_component_score.
     """
     kept = reaches(prediction, thresholds)
     if config.boundary_px:
         kept &= ~boundary_band(prediction.label_map, config.boundary_px)
     label_map = prediction.label_map | (~kept).view(np.uint8) * np.uint8(IGNORE_INDEX)
-    return pseudo_label(prediction, label_map, config.min_component_px)
+    label = pseudo_label(prediction, label_map, config.min_component_px)
+    return without_unsure(prediction, label, config.min_component_score)
+
+
+def without_unsure(prediction: Prediction, label: PseudoLabel, min_score: float) -> PseudoLabel:
+    """Return a pseudo-label without the components whose mean confidence is under min_score, in [0, 1]."""
+    components = label.components
+    unsure = (label.confidence < min_score * components.area_px) & (components.class_id != IGNORE_INDEX)
+    if not unsure.any():
+        return label
+    label_map = label.label_map.copy()
+    label_map[covered(components, unsure)] = IGNORE_INDEX
+    return pseudo_label(prediction, label_map)
 
 
 def pseudo_label(prediction: Prediction, label_map: NDArray[np.uint8], min_component_px: int = 0) -> PseudoLabel:

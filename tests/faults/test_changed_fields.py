@@ -95,6 +95,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "filter.min_share": ("filter.min_share=0.3", PSEUDO),
     "filter.target_precision": ("filter.target_precision=0.8", PSEUDO),
     "filter.min_component_px": ("filter.min_component_px=5", PSEUDO),
+    "filter.min_component_score": ("filter.min_component_score=0.3", PSEUDO),
     "filter.boundary_px": ("filter.boundary_px=1", PSEUDO),
     "alarms.vanished.action": ("alarms.vanished.action=stop", CARD),
     "alarms.vanished.limit": ("alarms.vanished.limit=0.123", CARD),

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from segcore.pseudo.components import find_components, run_lengths, sum_over
+from segcore.pseudo.components import covered, find_components, run_lengths, sum_over
 
 TABLE = np.arange(256) / 7
 
@@ -61,6 +61,18 @@ def test_one_pass_over_all_classes_finds_what_a_pass_for_each_class_finds(label_
         assert components.area_px[index] == coco_mask.area(rle)
         assert components.bbox[index].tolist() == coco_mask.toBbox(rle).tolist()
         assert sums[index] == pytest.approx(TABLE[levels[mask]].sum())
+
+
+@settings(deadline=None, max_examples=100)
+@given(label_maps(), st.integers(0, 99))
+def test_the_pixels_of_some_components_are_those_of_their_masks(label_map, seed):
+    components = find_components(label_map)[1]
+    chosen = np.random.default_rng(seed).random(len(components.class_id)) < 0.5
+    masks = sorted(slow_components(label_map), key=lambda item: (item[0], first_pixel(item[1])))
+    expected = np.zeros(label_map.shape, bool)
+    for (_, mask), is_chosen in zip(masks, chosen, strict=True):
+        expected |= mask & is_chosen
+    assert covered(components, chosen).tolist() == expected.tolist()
 
 
 @settings(deadline=None, max_examples=100)

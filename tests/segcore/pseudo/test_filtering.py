@@ -76,6 +76,23 @@ def test_components_are_measured_after_the_threshold():
     assert filtered(grid("1111"), levels, min_component_px=2).tolist() == grid("..11").tolist()
 
 
+@pytest.mark.parametrize(
+    ("min_score", "expected"), [(0.0, "11022 11000"), (0.6, "11022 11000"), (0.8, "..022 ..000"), (0.95, "..0.. ..000")]
+)
+def test_components_that_are_unsure_on_the_mean_are_ignored(min_score, expected):
+    sure, half, high = (level_for(value) for value in (0.99, 0.55, 0.91))
+    levels = np.array([[sure, half, sure, high, high], [half, sure, sure, sure, sure]], np.uint8)  # bottle: 0.77
+    found = filtered(grid("11022 11000"), levels, min_component_score=min_score)
+    assert found.tolist() == grid(expected).tolist()
+
+
+def test_without_unsure_components_the_others_stay_with_their_sums():
+    prediction = Prediction("x", grid("1002"), np.array([[20, 99, 99, 80]], np.uint8))
+    label = filter_prediction(prediction, cut_at(0.5, 0.5, 0.5), FilterConfig(min_component_score=0.9))
+    assert label.components.class_id.tolist() == [0, 2, 255]
+    assert label.confidence == pytest.approx([2 * LEVEL_EDGES[99], LEVEL_EDGES[80], LEVEL_EDGES[20]])
+
+
 def test_a_class_that_does_not_exist_is_refused():
     with pytest.raises(DataError, match="x: predicted class ids must be under 1, got 1"):
         filtered(grid("01"), cut=cut_at(0.5))
