@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from segcore.data.images import file_name_problem
 from segcore.data.problems import Problems
@@ -16,8 +16,7 @@ from segcore.data.segmentation import Segmentation, parse_segmentation
 from segcore.errors import DataError
 
 
-@dataclass(frozen=True)
-class CocoImage:
+class CocoImage(NamedTuple):
     """One entry of `images`.
 
     file_name: normalised POSIX path relative to the image folder. width, height: px; None only in image lists.
@@ -131,15 +130,15 @@ class CocoReader:
             if image_id is None:
                 continue
             problem = file_name_problem(entry.get("file_name"))
-            sizes = [self.size(entry, side, where) for side in ("width", "height")]
+            width, height = self.size(entry, "width", where), self.size(entry, "height", where)
             if problem is not None:
                 self.problems.add(f"{where} (id {image_id}): {problem}")
                 continue
-            name = posixpath.normpath(entry["file_name"])  # "./a" and "a//b" are other spellings; ".." was refused
+            name = normal_name(entry["file_name"])
             if name in names:
                 self.problems.add(f"{where} (id {image_id}): file_name {name!r} is listed twice")
             names.add(name)
-            images.append(CocoImage(image_id, name, sizes[0], sizes[1], _sequence(entry)))
+            images.append(CocoImage(image_id, name, width, height, _sequence(entry)))
         return tuple(images)
 
     def categories(self, entries: list[Any]) -> tuple[CocoCategory, ...]:
@@ -220,6 +219,13 @@ class CocoReader:
         if self.labelled or value is not None:
             self.problems.add(f"{where} (id {entry['id']}): {side} must be a whole number above 0, got {value!r}")
         return None
+
+
+def normal_name(file_name: str) -> str:
+    """Return the one spelling of a file name, of which "./a" and "a//b" are others; ".." was refused before."""
+    if "/." in file_name or "//" in file_name or file_name[0] == "." or file_name[-1] == "/":
+        return posixpath.normpath(file_name)
+    return file_name
 
 
 def is_id(value: Any) -> TypeGuard[int]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from segcore.data.coco import load_coco
 from segcore.data.images import IMAGE_SUFFIXES
 from segcore.errors import DataError
 
+SUFFIXES = tuple(IMAGE_SUFFIXES)
 
-@dataclass(frozen=True)
-class ListedImage:
+
+class ListedImage(NamedTuple):
     """One image of a list. file_name: POSIX, relative to the folder. declared_size: (width, height) px, if stated."""
 
     file_name: str
@@ -53,7 +54,7 @@ def image_files(folder: Path) -> tuple[str, ...]:
     names = []
     for parent, subfolders, files in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                names.append((Path(parent) / name).relative_to(folder).as_posix())
+        place = Path(parent).relative_to(folder).as_posix()
+        images = [name for name in files if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+        names += images if place == "." else [f"{place}/{name}" for name in images]
     return tuple(sorted(names))

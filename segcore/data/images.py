@@ -25,6 +25,7 @@ NO_MEGAPIXEL_CAP = float("inf")
 # In JPEG's coded data 0xFF is followed by 00 (stuffing), D0..D7 (restart) or FF (fill); anything else is a marker.
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 JPEG_END = 0xD9
+DRIVE_LETTER = re.compile(r"[A-Za-z]:")
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,9 @@ def file_name_problem(file_name: object) -> str | None:
         return f"file_name must be printable UTF-8, got {file_name!r}"
     if "\\" in file_name:
         return f"file_name must use / between folders, got {file_name!r}"
-    if file_name.startswith("/") or re.match(r"[A-Za-z]:", file_name):
+    if file_name.startswith("/") or DRIVE_LETTER.match(file_name):
         return f"file_name must be relative to the image folder, got {file_name!r}"
-    if ".." in file_name.split("/"):
+    if ".." in file_name and ".." in file_name.split("/"):
         return f"file_name must stay inside the image folder, got {file_name!r}"
     return None
 

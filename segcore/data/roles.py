@@ -126,7 +126,8 @@ def write_images(path: Path, images: Sequence[ImageRecord]) -> None:
 def read_images(path: Path) -> tuple[ImageRecord, ...]:
     """Read what write_images wrote."""
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # read_table would import much more first
+            table = file.read()
         names = [field.name for field in dataclasses.fields(ImageRecord)]
         images = tuple(itertools.starmap(ImageRecord, zip(*(table[name].to_pylist() for name in names), strict=True)))
     except (OSError, pa.ArrowInvalid, KeyError) as error:

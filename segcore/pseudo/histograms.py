@@ -132,7 +132,8 @@ def write_calib_histogram(path: Path, predictions: Iterable[Prediction], truth: 
 def read_calib_histogram(path: Path) -> CalibHistogram:
     """Read what write_calib_histogram wrote; images without a scored pixel are not in it."""
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # read_table would import much more first
+            table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: must be a readable calib histogram: {error}; calibrate again") from error
     image_ids, image_index = np.unique(table["image_id"].to_numpy(), return_inverse=True)

@@ -141,7 +141,8 @@ class ConfusionTable:
     def read(cls, path: Path) -> ConfusionTable:
         """Read what write wrote; DataError when the file is not such a table."""
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path) as file:  # read_table would import much more first
+                table = file.read()
             num_classes = int((table.schema.metadata or {})[b"num_classes"])
             image_ids = tuple(table["image_id"].to_pylist())
             flat = table["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)

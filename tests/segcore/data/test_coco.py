@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from segcore.data.coco import load_coco
+from segcore.data.coco import load_coco, normal_name
+from segcore.data.images import file_name_problem
 from segcore.errors import DataError
 
 TRIANGLE = [[1, 1, 5, 1, 5, 5]]
@@ -132,3 +136,8 @@ def test_all_problems_of_a_file_come_in_one_error_twenty_of_them_in_full(tmp_pat
     assert lines[0].endswith("a.json: 30 problems")
     assert len(lines) == 22
     assert lines[-1] == "  … and 10 more"
+
+
+@given(st.text("ab./", min_size=1, max_size=12).filter(lambda name: file_name_problem(name) is None))
+def test_a_file_name_has_one_spelling(name: str) -> None:
+    assert normal_name(name) == posixpath.normpath(name)

@@ -10,7 +10,17 @@ from segcore.errors import DataError
 
 
 def test_a_folder_is_searched_recursively_and_hidden_files_are_left_out(tmp_path: Path):
-    for name in ("b.JPG", "a/c.png", "a.tif", "notes.txt", ".hidden.jpg", ".cache/x.jpg", "__MACOSX/y.jpg"):
+    for name in (
+        "b.JPG",
+        "a/c.png",
+        "a.tif",
+        "notes.txt",
+        "jpg",
+        "a.jpg.txt",
+        ".hidden.jpg",
+        ".cache/x.jpg",
+        "__MACOSX/y.jpg",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [image.file_name for image in list_images(tmp_path, None)] == ["a.tif", "a/c.png", "b.JPG"]
