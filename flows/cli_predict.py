@@ -83,3 +83,22 @@ def predict_command(
         click.secho(f"set aside {item.image_id}: {item.reason}", fg="yellow", err=True)
     written = ", ".join(summary.written)
     click.echo(f"{summary.num_images} images labelled, {len(summary.quarantined)} set aside: {written}")
+
+
+@click.command("vote")
+@click.argument("results", nargs=-1, required=True, type=PathType)
+@click.option("--out", type=PathType, required=True, help="File to write: .parquet or .csv, as the results are.")
+@click.option(
+    "--weight", "weights", type=float, multiple=True, help="Weight of each result, in order; default: all the same."
+)
+def vote_command(results: tuple[Path, ...], out: Path, weights: tuple[float, ...]) -> None:
+    """Join RESULTS of several models for the same images: each pixel gets the class with the most weight.
+
+    RESULTS are predictions files (.parquet), folders that hold them, or competition CSVs; images are joined by id,
+    whatever their order. Among classes with equal weight, the one decides that the result with the largest weight
+    chose, and of equal results the one named first. To average probabilities instead, give predict several models.
+    """
+    from segcore.steps.vote import VoteSpec, vote
+
+    summary = vote(VoteSpec(tuple(map(str, results)), str(out), weights))
+    click.echo(f"{summary.num_images} images, {summary.unanimous:.1%} of the pixels unanimous: {summary.out}")

@@ -138,7 +138,7 @@ def test_a_foreign_model_is_scored_on_what_it_has_not_seen(
     assert score["lineage"]["num_images"] == 6
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "submit", "audit", "import", "demo-data"])
+@pytest.mark.parametrize("command", ["predict", "vote", "evaluate", "submit", "audit", "import", "demo-data"])
 def test_help_says_what_a_command_does(command: str) -> None:
     result = segloop(command, "--help")
     assert result.exit_code == 0
@@ -153,6 +153,7 @@ def test_help_says_what_a_command_does(command: str) -> None:
         ("predict --images . --out o", 2, "got neither"),
         ("predict --checkpoint x --weight 1 --weight 2 --images . --out o", 4, "x"),
         ("predict --checkpoint x --views 1,b --images . --out o", 2, "whole numbers"),
+        ("vote nowhere.parquet other.parquet --out o.parquet", 3, "nowhere.parquet"),
         ("evaluate --run nowhere --annotations a --images .", 5, "run_id"),
         ("submit nowhere --out a.csv", 5, "run_id"),
         ("submit", 2, "--out FILE"),
@@ -180,6 +181,18 @@ def test_a_csv_is_checked_against_a_coco_list(data: Path, tmp_path: Path) -> Non
     result = segloop(*arguments, "--num-classes", 2)
     assert result.exit_code == 3
     assert "line 2" in result.output
+
+
+def test_csvs_vote(tmp_path: Path) -> None:
+    for name, rows in (("a", "x,0 1\ny,1 1"), ("b", "y,1 0\nx,0 2"), ("c", "x,0 1\ny,0 0")):
+        (tmp_path / f"{name}.csv").write_text(f"image_id,PredictionString\n{rows}\n")
+    files = [tmp_path / f"{name}.csv" for name in "abc"]
+    result = segloop("vote", *files, "--out", tmp_path / "out.csv")
+    assert result.exit_code == 0, result.output
+    assert "2 images, 25.0% of the pixels unanimous" in result.output
+    assert (tmp_path / "out.csv").read_text() == "image_id,PredictionString\nx,0 1\ny,1 0\n"
+    segloop("vote", *files, "--out", tmp_path / "out.csv", "--weight", 1, "--weight", 5, "--weight", 1)
+    assert (tmp_path / "out.csv").read_text() == "image_id,PredictionString\nx,0 2\ny,1 0\n"
 
 
 def test_index_pngs_become_a_coco_file(tmp_path: Path) -> None:
