@@ -12,17 +12,21 @@ from uuid import UUID
 from prefect import runtime
 from prefect.context import TaskRunContext
 
+from segcore.cards.calibration import calibration_of
 from segcore.cards.decision import gate_decision
 from segcore.cards.preview import preview
 from segcore.cards.progress import label_progress, train_progress, train_reused
+from segcore.cards.quality import quality_of
 from segcore.cards.rounds import round_metrics
 from segcore.cards.summary import run_summary
 from segcore.progress import Progress, TrainProgress, listeners
 from segcore.records import RoundRecord
 from segcore.steps.decide import DecideSpec, goes_on
 from segcore.steps.index import class_map_of
+from segcore.steps.inspect_labels import Inspection
 from segcore.steps.outputs import OutputSpec, RunSummary
-from segcore.steps.pseudo_labels import FilterSpec
+from segcore.steps.pseudo_labels import Calibration, FilterSpec
+from segcore.steps.quality_card import InspectSpec
 from segcore.steps.report import round_report
 from segcore.steps.train import PseudoLabels, Student, TrainSpec
 from tasks.lab_book import lab_book
@@ -36,7 +40,7 @@ posters: list[Poster] = []  # of the flow runs of this process, the newest last
 @contextlib.contextmanager
 def window() -> Iterator[None]:
     """Show what happens in the block in the Prefect UI: log lines and cards. Does nothing outside a flow run."""
-    if runtime.flow_run.id is None:
+    if runtime.flow_run.id is None or posters:  # a chain of a cross-validation is shown by the window around it
         yield
         return
     show_progress = ProgressCards().show
@@ -93,10 +97,21 @@ def trained(spec: TrainSpec, student: Student) -> None:
         post("train-progress", f"Training of {spec.place}", lambda: train_reused(spec.place))
 
 
+def calibrated(spec: FilterSpec, calibration: Calibration) -> None:
+    """Show what the teacher's confidence is worth."""
+    post("calibration", "What confidence is worth, on calib", lambda: calibration_of(spec.run, calibration.output))
+
+
 def filtered(spec: FilterSpec, labels: PseudoLabels) -> None:
     """Show some of the pseudo-labels."""
     name = "the final labelling" if spec.round_index is None else f"round {spec.round_index}"
     post("pseudo-label-preview", f"Some pseudo-labels of {name}", lambda: preview(spec, labels.output))
+
+
+def inspected(spec: InspectSpec, found: Inspection) -> None:
+    """Show the quality card with its alarms."""
+    name = "the final labelling" if spec.filter.round_index is None else f"round {spec.filter.round_index}"
+    post("quality-card", f"Quality of the pseudo-labels of {name}", lambda: quality_of(spec.run, name, found.output))
 
 
 def decided(spec: DecideSpec, record: RoundRecord) -> None:

@@ -60,6 +60,12 @@ def fold_roles(images: Sequence[LabelledImage], config: RolesConfig, fold: FoldC
     shares = train_shares(config.model_copy(update={"report_share": 0.0}), len(others))
     parts = stratify(others, shares, config.seed)
     _require_parts(set(parts.values()), shares, len(others), has_val=False)
+    num_gate = list(parts.values()).count("gate")
+    if num_gate < config.min_gate_images:
+        raise DataError(
+            f"roles.fold: the gate of fold {fold.index} must have at least {config.min_gate_images} images "
+            f"(roles.min_gate_images), and has {num_gate} of {len(others)}; raise roles.val_share"
+        )
     roles: dict[str, Role] = {image.image_id: "report" for image in kept_out}
     return roles | {image_id: cast(Role, part) for image_id, part in parts.items()}
 

@@ -154,7 +154,11 @@ class Prediction:
 
 def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) -> dict[str, Any]:
     """Have the labelling process predict images into predictions.parquet; return counts and quarantined images."""
-    labeller = labeller_for(run, index, checkpoint, what.log_path)
+    return predict_by(run, labeller_for(run, index, checkpoint, what.log_path), what)
+
+
+def predict_by(run: Run, labeller: Crew, what: Prediction) -> dict[str, Any]:
+    """Have labelling processes predict images into predictions.parquet; return counts and quarantined images."""
     images = [PredictImage(i.image_id, str(image_path(run, i)), small_size(run, i)) for i in what.images]
     done = labeller.predict(images, what.work / PREDICTIONS, what.on_progress)
     return {
@@ -173,7 +177,12 @@ def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path)
         max_megapixels=run.config.data.max_megapixels,
         expected_images=sum(len(images) for images in shards_of(run, index, final=False).values()),
     )
-    spec = LabellerSpec(
+    return labellers.get(labeller_spec(run, job, log_path))
+
+
+def labeller_spec(run: Run, job: PredictJob, log_path: Path) -> LabellerSpec:
+    """Return how a run's labelling processes are run and watched."""
+    return LabellerSpec(
         job=job,
         log_path=log_path,
         pass_fds=lock_descriptors(run),
@@ -182,4 +191,3 @@ def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path)
         max_failures=run.config.label.max_failures,
         cancelled=lambda: cancelled(run),
     )
-    return labellers.get(spec)

@@ -36,6 +36,7 @@ DEPLOYMENTS = {
     "pseudo-label-loop/gpu",
     "predict/local",
     "evaluate/local",
+    "cross-validate/local",
     "make-submission/local",
     "mark-crashed/local",
 }

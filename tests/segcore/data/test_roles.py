@@ -192,6 +192,12 @@ def test_a_fold_with_too_few_images_to_be_scored_is_refused_before_anything_is_t
         assign_roles(images("train", 12), RolesConfig(fold=FoldConfig(index=1, of=3)), has_val=False)
 
 
+def test_a_gate_with_too_few_images_to_decide_is_refused_before_anything_is_trained():
+    config = RolesConfig(fold=FoldConfig(index=1, of=2), min_gate_images=6)
+    with pytest.raises(DataError, match="the gate of fold 1 must have at least 6 images"):
+        assign_roles(images("train", 24), config, has_val=False)
+
+
 def test_a_fold_must_be_one_of_the_folds():
     with pytest.raises(ValidationError, match="got fold 3 of 3"):
         FoldConfig(index=3, of=3)
