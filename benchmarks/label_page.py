@@ -57,7 +57,7 @@ def page(result: Mapping[str, Any], stamp: str) -> str:
 
 
 def device_lines(result: Mapping[str, Any]) -> list[str]:
-    """Return what it ran on, under which load, and what could not be measured there."""
+    """Return what it ran on, under which load, and what it could not show."""
     first = next(iter(result["models"].values()))
     sizes = "/".join(map(str, first["views"]["sizes"]))
     flipped = ", each also mirrored" if first["views"]["flip"] else ""

@@ -42,6 +42,7 @@ def random_start(config: str, training: Sequence[str]) -> tuple[str, ...]:
     return ("model.preset=null", f"model.config={MODELS / config}.py", "model.weights=null", *training)
 
 
+LARGE = ("train.iterations=100", "train.size=256", "train.lr=0.0001")
 MODELS_BY_NAME = {
     "lite0": Model(
         "EfficientNet-Lite0-UPer (preset, 64 channels)",
@@ -63,9 +64,15 @@ MODELS_BY_NAME = {
     ),
     "swin_large": Model(
         "Swin-L-UPer (512 channels, windows of 12)",
-        random_start("swin_large_upernet", ("train.iterations=150", "train.size=256", "train.lr=0.0001")),
-        "from random weights, 150 iterations at 256 px",
+        random_start("swin_large_upernet", LARGE),
+        "from random weights, 100 iterations at 256 px",
         goal_cpu=2.5,
+    ),
+    "convnext_xlarge": Model(
+        "ConvNeXt-XL-UPer (512 channels)",
+        random_start("convnext_xlarge_upernet", LARGE),
+        "from random weights, 100 iterations at 256 px",
+        goal_cpu=4,
     ),
 }
 
