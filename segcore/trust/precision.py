@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, stdtrit
 
 from segcore.records import Interval
 
@@ -46,6 +45,8 @@ def precision_bound(count: Counts, correct: Counts, error: float = ERROR) -> Flo
 
     count, correct: (N, ...) int64 pixels by image, correct <= count. Returns (...) float64 in [0, 1].
     """
+    from scipy.special import betaincinv  # its import takes half a second, which a run that is reused would wait for
+
     point = np.nan_to_num(precision(count, correct))
     size = effective_size(count, correct, error)
     right = point * size
@@ -56,6 +57,8 @@ def precision_bound(count: Counts, correct: Counts, error: float = ERROR) -> Flo
 
 def effective_size(count: Counts, correct: Counts, error: float) -> Floats:
     """Return the independent pixels that would tell as much of the precision as these images do: (...) float64."""
+    from scipy.special import stdtrit
+
     num_images = len(count)
     if num_images < 2:
         return np.minimum(effective_images(count), num_images)
