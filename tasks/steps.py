@@ -46,7 +46,9 @@ def label_shard(spec: label.LabelSpec) -> Any:
 @step(name="calibrate", task_run_name="calibrate on calib")
 def calibrate(spec: pseudo_labels.FilterSpec) -> Any:
     """Count how often which confidence is right."""
-    return shown(pseudo_labels.calibrate(spec))
+    calibration = pseudo_labels.calibrate(spec)
+    cards.calibrated(spec, calibration)
+    return shown(calibration)
 
 
 @step(name="filter-labels", task_run_name="filter pseudo-labels")
@@ -61,6 +63,7 @@ def filter_labels(spec: pseudo_labels.FilterSpec, calibration: pseudo_labels.Cal
 def inspect_pseudo_labels(spec: quality_card.InspectSpec) -> Any:
     """Make the quality card, and do what its alarms call for."""
     found = inspect_labels.inspect_labels(spec)
+    cards.inspected(spec, found)
     return shown(found)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from segcore.cards.markdown import plain, table
-from segcore.outputs.reliability import HEADER, CalibrationReport, calibration_report
+from segcore.outputs.reliability import HEADER, calibration_report
+from segcore.outputs.report_data import CalibrationReport
 from segcore.records import StepOutput
 from segcore.steps.calibration_card import read_calibration
 from segcore.steps.run import Run

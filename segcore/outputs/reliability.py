@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from segcore.outputs.report_data import CalibrationReport, ReliabilityDiagram, ReliabilityPoint
 from segcore.outputs.report_text import iou
 
 SIDE = 200  # of a diagram, SVG units
@@ -13,41 +13,11 @@ MARGIN = 8
 HEADER = ("class", "images", "confidence", "right", "calibration error (95 %)", "after temperature")
 
 
-@dataclass(frozen=True)
-class Point:
-    """A bin of pixels in a diagram, SVG units, y downwards. x_after: after temperature scaling; None: not known."""
-
-    x: float
-    x_after: float | None
-    y: float
-    y_low: float
-    y_high: float
-    title: str
-
-
-@dataclass(frozen=True)
-class Diagram:
-    """Confidence (to the right) against the share that is right (upwards). cells: as HEADER names them."""
-
-    title: str
-    points: tuple[Point, ...]
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CalibrationReport:
-    """The calibration of a teacher as it is shown. diagrams: of all pixels, then of each predicted class."""
-
-    summary: str
-    diagrams: tuple[Diagram, ...]
-    side: int = SIDE
-    margin: int = MARGIN
-
-
 def calibration_report(card: Mapping[str, Any]) -> CalibrationReport:
     """Return a calibration card (segcore/trust/calibration.py) as it is shown."""
     entries = [{"name": "all classes", **card["all"]}, *card["classes"]]
-    return CalibrationReport(summary_of(card), tuple(diagram_of(entry) for entry in entries if entry["num_pixels"]))
+    diagrams = tuple(diagram_of(entry) for entry in entries if entry["num_pixels"])
+    return CalibrationReport(summary_of(card), diagrams, SIDE, MARGIN)
 
 
 def summary_of(card: Mapping[str, Any]) -> str:
@@ -73,7 +43,7 @@ def lean(gap: float) -> str:
     return f"too {'sure' if gap > 0 else 'unsure'} by {iou(abs(gap))} on the mean"
 
 
-def diagram_of(entry: Mapping[str, Any]) -> Diagram:
+def diagram_of(entry: Mapping[str, Any]) -> ReliabilityDiagram:
     """Return the diagram of all classes or of one."""
     cells = (
         entry["name"],
@@ -83,13 +53,13 @@ def diagram_of(entry: Mapping[str, Any]) -> Diagram:
         spread(entry["ece"]["before"]),
         spread(entry["ece"]["after"]),
     )
-    return Diagram(entry["name"], tuple(point_of(found) for found in entry["bins"]), cells)
+    return ReliabilityDiagram(entry["name"], tuple(point_of(found) for found in entry["bins"]), cells)
 
 
-def point_of(found: Mapping[str, Any]) -> Point:
+def point_of(found: Mapping[str, Any]) -> ReliabilityPoint:
     """Return a bin as a point."""
     after = found["calibrated"]
-    return Point(
+    return ReliabilityPoint(
         x=place(found["confidence"]),
         x_after=None if after is None else place(after),
         y=SIDE - place(found["accuracy"]),

@@ -10,13 +10,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from segcore.outputs import report_text
+from segcore.outputs import reliability, report_text
 from segcore.outputs.card_text import HEADER
 from segcore.outputs.report_chart import miou_chart
 from segcore.outputs.report_data import ReportData
 from segcore.outputs.report_pictures import picture_row
 
 TEMPLATE, STYLE = "report_page.html", "report_style.css"
+RELIABILITY = "reliability.html"
 
 
 def render_report(data: ReportData, out: Path) -> None:
@@ -35,8 +36,16 @@ def report_html(data: ReportData) -> str:
         pictures=[picture_row(overlay, data.palette) for overlay in data.overlays],
         steps=steps_of(data),
         card_header=HEADER,
+        calibration=calibration_section(data),
         labelled_rounds=[item for item in data.rounds if item.pseudo is not None],
     )
+
+
+def calibration_section(data: ReportData) -> Markup:
+    """Return the section with the reliability diagrams; empty without a calibration."""
+    if data.calibration is None:
+        return Markup()
+    return Markup(render_page(RELIABILITY, calibration=data.calibration, header=reliability.HEADER))
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -17,12 +17,14 @@ class PseudoLabelReport:
 
     tau: threshold, in [0, 1]. coverage: share of the pixels predicted as the class that is kept, in [0, 1];
     None: never predicted. ignored_share: share of all pixels not used, in [0, 1]. num_images: pool images labelled.
+    promise: what the policy `calibrated` says of the class; None under other policies.
     """
 
     tau: tuple[float, ...]
     coverage: tuple[float | None, ...]
     ignored_share: float
     num_images: int
+    promise: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,43 @@ class CardReport:
     facts: tuple[str, ...]
     alarms: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class ReliabilityPoint:
+    """A bin of pixels in a reliability diagram, SVG units, y downwards. x_after: after temperature; None: not known."""
+
+    x: float
+    x_after: float | None
+    y: float
+    y_low: float
+    y_high: float
+    title: str
+
+
+@dataclass(frozen=True)
+class ReliabilityDiagram:
+    """Confidence (to the right) against the share that is right (upwards).
+
+    cells: as HEADER in segcore/outputs/reliability.py names them.
+    """
+
+    title: str
+    points: tuple[ReliabilityPoint, ...]
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """The calibration of a teacher as it is shown. diagrams: of all pixels, then of each predicted class.
+
+    side, margin: of a diagram, SVG units.
+    """
+
+    summary: str
+    diagrams: tuple[ReliabilityDiagram, ...]
+    side: int
+    margin: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +139,7 @@ class ReportData:
     refit: str = ""
     alarms: tuple[str, ...] = ()
     cards: tuple[CardReport, ...] = ()
+    calibration: CalibrationReport | None = None
     overlays: tuple[Overlay, ...] = field(default=(), compare=False)
 
     @property

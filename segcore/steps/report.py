@@ -19,15 +19,25 @@ from numpy.typing import NDArray
 from segcore.data.images import read_image
 from segcore.data.label_maps import LabelMaps
 from segcore.outputs.card_text import card_report
-from segcore.outputs.report_data import CardReport, Overlay, PseudoLabelReport, ReportData, RoundReport
+from segcore.outputs.reliability import calibration_report
+from segcore.outputs.report_data import (
+    CalibrationReport,
+    CardReport,
+    Overlay,
+    PseudoLabelReport,
+    ReportData,
+    RoundReport,
+)
 from segcore.pseudo.build import LABEL_MAPS
 from segcore.pseudo.confidence import dequantise
 from segcore.pseudo.predictions import Prediction, read_predictions
 from segcore.records import ImageRecord, RoundRecord, Score, StepOutput
+from segcore.steps.calibration_card import calibration_behind
 from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, summary_of
 from segcore.steps.inspect_labels import StoppedByAlarm
 from segcore.steps.label import PREDICTIONS, LabelledShard
+from segcore.steps.pseudo_labels import filter_spec
 from segcore.steps.run import Run
 from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
@@ -111,8 +121,18 @@ def report_data(spec: ReportSpec) -> ReportData:
         refit=spec.refit,
         alarms=tuple(f"{card.title}: {alarm}" for card in cards for alarm in card.alarms),
         cards=cards,
+        calibration=final_calibration(spec),
         overlays=(*gate_overlays(spec), *pool_overlays(spec)),
     )
+
+
+def final_calibration(spec: ReportSpec) -> CalibrationReport | None:
+    """Return the calibration of the winner that made the final labels; None without any."""
+    if not spec.shards:
+        return None
+    best = winner(spec.history).student
+    card = calibration_behind(filter_spec(spec.run, spec.index, spec.history, best, spec.shards, final=True))
+    return None if card is None else calibration_report(card)
 
 
 def transductive(run: Run, index: Index) -> str:
@@ -153,6 +173,7 @@ def pseudo_report(run: Run, output: StepOutput) -> PseudoLabelReport:
         coverage=tuple(row["coverage"] for row in card["classes"]),
         ignored_share=card["share_ignored"],
         num_images=card["num_images"],
+        promise=tuple(row["promise"] for row in taus),
     )
 
 

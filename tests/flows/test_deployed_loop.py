@@ -28,7 +28,7 @@ LOOP = "pseudo-label-loop/local"
 TIMEOUT_S = 240
 CARDS = {
     "round-metrics", "gate-decision", "label-progress", "train-progress", "pseudo-label-preview",
-    "quality-card", "run-summary",
+    "calibration", "quality-card", "run-summary",
 }  # fmt: skip
 
 

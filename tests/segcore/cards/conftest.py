@@ -24,7 +24,7 @@ def round_of() -> Callable[..., RoundReport]:
     """Return a function that makes a round as the report has it."""
 
     def make(round_index: int, miou: float, outcome: str, gain: float = 0.0, num_excluded: int = 0) -> RoundReport:
-        pseudo = PseudoLabelReport((0.9,) * 3, (0.6, 0.4, None), 0.391, 1234) if round_index else None
+        pseudo = PseudoLabelReport((0.9,) * 3, (0.6, 0.4, None), 0.391, 1234, (None,) * 3) if round_index else None
         decision = decision_of(round_index, outcome, gain)
         return RoundReport(round_index, score_of(miou, num_excluded), decision, {}, pseudo)
 

@@ -7,14 +7,18 @@ import cv2
 import numpy as np
 import pytest
 
+from segcore.outputs.reliability import calibration_report
 from segcore.outputs.report import render_report, report_html
 from segcore.outputs.report_chart import miou_chart, ticks_between
 from segcore.outputs.report_data import Overlay, PseudoLabelReport, ReportData, RoundReport
 from segcore.outputs.report_pictures import paint_classes, picture_row
 from segcore.outputs.report_text import caveats, duration, headline, iou, percent, signed
+from segcore.pseudo.histograms import CalibHistogram
 from segcore.records import GateDecision, Interval, Score
+from segcore.trust.calibration import calibration_card
 
 NAMES = ("background", "bottle", "battery")
+PROMISES = ("promised", "no promise", "not labelled")
 PALETTE = ((10, 10, 10), (200, 40, 40), (40, 40, 200))
 
 
@@ -25,7 +29,7 @@ def score_of(miou, num_excluded=0):
 
 def round_of(index, miou, outcome="inconclusive"):
     delta = None if index == 0 else Interval(0.0123, -0.01, 0.03)
-    pseudo = PseudoLabelReport((0.9512, 0.8023, 0.5), (0.637, 0.421, None), 0.3519, 163) if index else None
+    pseudo = PseudoLabelReport((0.9512, 0.8023, 0.5), (0.637, 0.421, None), 0.3519, 163, PROMISES) if index else None
     decision = GateDecision("first" if index == 0 else outcome, (f"reason of round {index}",), delta)
     return RoundReport(
         index, score_of(miou), decision, {"train": 61.2, "label": 3.4} if index else {"train": 30.1}, pseudo
@@ -98,6 +102,28 @@ def test_the_page_loads_nothing_from_anywhere(tmp_path):
     assert "default-src 'none'" in html
 
 
+def calibration_of():
+    """A teacher that is too sure of itself, on two images."""
+    cells = np.array([[0, 0, 50, 900, 700], [1, 0, 30, 900, 500], [1, 1, 20, 30, 9]]).T
+    histogram = CalibHistogram(("a", "b"), *cells)
+    return calibration_report(calibration_card(histogram, ("background", "bottle <b>", "battery"), 0))
+
+
+def test_the_calibration_is_shown_with_a_diagram_for_all_and_for_each_predicted_class():
+    html = report_html(data_of(calibration=calibration_of()))
+    text = text_of(html)
+    assert "On 2 calib images the mean confidence is" in text
+    assert "too sure by" in text
+    assert re.findall(r'aria-label="reliability diagram of ([^"]*)"', html) == [
+        "all classes", "background", "bottle &lt;b&gt;",
+    ]  # fmt: skip
+    assert html.count('<circle class="ring" cx=') >= 5
+
+
+def test_without_a_calibration_there_is_no_section_of_it():
+    assert "Calibration" not in text_of(report_html(data_of()))
+
+
 @functools.cache
 def default_text():
     return text_of(report_html(data_of()))
@@ -114,8 +140,8 @@ def default_text():
         "0.729",
         "0.662 0.714 0.703",
         "0.474 0.526 0.515",
-        "0.951 63.7 %",
-        "0.802 42.1 %",
+        "0.951 promised 63.7 %",
+        "0.802 no promise 42.1 %",
         "35.2 % of the pixels, 163 images",
         "reason of round 0",
         "reason of round 2",
