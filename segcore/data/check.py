@@ -38,7 +38,7 @@ def check_data(config: RunConfig) -> list[Finding]:
         return [Finding("error", str(error))]
     cap = config.data.max_megapixels
     errors = [f.reason for f in failures([*dataset.images(labelled=True), *teacher], cap)]
-    pool = list(dataset.images(labelled=False))
+    pool = dataset.images(labelled=False)
     bad_pool = failures(pool, cap)
     unusable = unusable_sources(pool, bad_pool)
     errors += [f"data.{source}: none of its images is usable, say {reason}" for source, reason in unusable.items()]

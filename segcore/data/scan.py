@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +16,8 @@ from segcore.data.sources import SourceImage
 from segcore.errors import DataError
 
 MAX_THREADS = 8
+BATCHES_PER_THREAD = 8  # at least, where there are so many items: the slowest batch is waited for
+MAX_BATCH = 32  # items a thread is given at once: handing over a small one takes longer than the work on it
 PREVIEW_PX = 4 * THUMB_PX  # averaging over at least 4x4 px keeps the thumbnail independent of the decoder's scaling
 
 T = TypeVar("T")
@@ -68,13 +70,17 @@ def check_declared_size(image: SourceImage, header: ImageHeader) -> None:
         raise DataError(f"{image.root}: {size_mismatch(image.file_name, image.declared_size, header)}")
 
 
-def scan_images(images: Iterable[SourceImage], max_megapixels: float) -> tuple[list[Scan], list[Failure]]:
+def scan_images(images: Sequence[SourceImage], max_megapixels: float) -> tuple[list[Scan], list[Failure]]:
     """Scan many images in threads; return what is usable and what is not, each in the given order."""
     results = in_threads(lambda image: scan_image(image, max_megapixels), images)
     return [r for r in results if isinstance(r, Scan)], [r for r in results if isinstance(r, Failure)]
 
 
-def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return function(item) for every item, in order; hashing and decoding let other threads run."""
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(function, items))
+    num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+    size = min(MAX_BATCH, len(items) // (BATCHES_PER_THREAD * num_threads) + 1)
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    with ThreadPoolExecutor(num_threads) as pool:
+        results = pool.map(lambda batch: [function(item) for item in batch], batches)
+        return [result for batch in results for result in batch]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,9 @@ class Dataset:
     categories: tuple[CocoCategory, ...]
     class_map: ClassMap
 
-    def images(self, labelled: bool) -> Iterator[SourceImage]:
+    def images(self, labelled: bool) -> tuple[SourceImage, ...]:
         """Return the images with, or without, labels in order of sources and file names."""
-        return (image for images in self.sources.values() for image in images if image.labelled == labelled)
+        return tuple(image for images in self.sources.values() for image in images if image.labelled == labelled)
 
 
 def image_roots(config: RunConfig) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def scan_lineage(run: Run, lineage: Lineage) -> list[Scan]:
     return [scan for scan in scans if scan.sha256 in seen]
 
 
-def scan_readable(images: Iterable[SourceImage]) -> list[Scan]:
+def scan_readable(images: Sequence[SourceImage]) -> list[Scan]:
     """Scan images; those that cannot be read are left out and counted as unchecked later."""
     scans, failures = scan_images(images, NO_CAP)
     for failure in failures:
