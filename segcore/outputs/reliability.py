@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from segcore.outputs.report_data import CalibrationReport, ReliabilityDiagram, ReliabilityPoint
 from segcore.outputs.report_text import iou
 
-SIDE = 200  # of a diagram, SVG units
-MARGIN = 8
+SIDE = 220  # of a diagram, SVG units
+MARGIN = 28
+TICKS = (0.5, 0.9, 0.99, 0.999)
 HEADER = ("class", "images", "confidence", "right", "calibration error (95 %)", "after temperature")
 
 
@@ -17,7 +19,8 @@ def calibration_report(card: Mapping[str, Any]) -> CalibrationReport:
     """Return a calibration card (segcore/trust/calibration.py) as it is shown."""
     entries = [{"name": "all classes", **card["all"]}, *card["classes"]]
     diagrams = tuple(diagram_of(entry) for entry in entries if entry["num_pixels"])
-    return CalibrationReport(summary_of(card), diagrams, SIDE, MARGIN)
+    ticks = tuple((place(share), str(share)) for share in TICKS)
+    return CalibrationReport(summary_of(card), diagrams, SIDE, MARGIN, ticks)
 
 
 def summary_of(card: Mapping[str, Any]) -> str:
@@ -73,8 +76,12 @@ def point_of(found: Mapping[str, Any]) -> ReliabilityPoint:
 
 
 def place(share: float) -> float:
-    """Return where a share in [0, 1] lies along an axis."""
-    return MARGIN + share * (SIDE - 2 * MARGIN)
+    """Return where a share in [0, 1] lies along an axis: even in -ln(1 - share), as confidence is stored.
+
+    On an even axis most bins of a sure teacher would lie on one another. The last tick and what is above it are one.
+    """
+    last = TICKS[-1]
+    return MARGIN + math.log1p(-min(share, last)) / math.log1p(-last) * (SIDE - 2 * MARGIN)
 
 
 def spread(interval: Mapping[str, float] | None) -> str:

@@ -84,13 +84,14 @@ class ReliabilityDiagram:
 class CalibrationReport:
     """The calibration of a teacher as it is shown. diagrams: of all pixels, then of each predicted class.
 
-    side, margin: of a diagram, SVG units.
+    side, margin: of a diagram, SVG units. ticks: place along either axis, and what stands there.
     """
 
     summary: str
     diagrams: tuple[ReliabilityDiagram, ...]
     side: int
     margin: int
+    ticks: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True)

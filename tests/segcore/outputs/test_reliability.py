@@ -24,11 +24,20 @@ def card_of(temperature=1.5, **changes):
     }
 
 
+def test_each_nine_takes_as_much_of_an_axis_as_the_one_before():
+    ticks = dict(calibration_report(card_of()).ticks)
+    inner = SIDE - 2 * MARGIN
+    assert [place for place, share in ticks.items() if share in ("0.9", "0.99", "0.999")] == pytest.approx(
+        [MARGIN + inner / 3, MARGIN + inner * 2 / 3, MARGIN + inner]
+    )
+
+
 def test_a_point_lies_at_its_confidence_and_accuracy_with_y_downwards():
     point = calibration_report(card_of()).diagrams[0].points[0]
-    inner = SIDE - 2 * MARGIN
-    assert (point.x, point.x_after) == (MARGIN + 0.75 * inner, MARGIN + 0.5 * inner)
-    assert (point.y, point.y_low, point.y_high) == (SIDE / 2, MARGIN + 0.75 * inner, MARGIN)
+    half = next(place for place, share in calibration_report(card_of()).ticks if share == "0.5")
+    assert (point.x, point.x_after) == (pytest.approx(2 * half - MARGIN), half)
+    assert (point.y, point.y_high) == (SIDE - half, MARGIN)
+    assert point.y_low > point.y > point.y_high
     assert "right 0.500 (0.250 … 1.000), 20.0% of the pixels" in point.title
 
 
