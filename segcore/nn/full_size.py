@@ -1,70 +1,153 @@
 """From the logits of an image's views to probabilities at its own size, a band of rows at a time.
 
 Probabilities of all classes at full size are the largest thing in labelling (200 megapixels x 20 classes: 16 GB), so
-they never exist at once: a band is resized, averaged over views, reduced to label and confidence, and dropped.
+they never exist at once: a band is resized, averaged over views and teachers view by view, reduced to label and
+confidence (segcore/nn/final_maps.py), and dropped. An image of common size is one band.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from segcore.nn.teacher import Teacher
+
 VALUES_PER_BAND = 16 << 20  # classes x rows x columns; 64 MB of float32, a few times that while it is computed
+
+
+class LogitRows(Protocol):
+    """Logits of a view, to be asked for from the top down. shape: (F, C, h, w), without padding.
+
+    F is 1, or 2 for the view and its mirror image, which stays mirrored.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (F, C, h, w)."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the logits are."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Return some rows: (F, C, stop - start, w) float32, unnormalised."""
+        ...
+
+
+@dataclass(frozen=True)
+class WholeLogits:
+    """Logits of a view that was run in one piece: (F, C, h, w) float32."""
+
+    logits: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (F, C, h, w)."""
+        return tuple(self.logits.shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the logits are."""
+        return self.logits.device
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Return some rows, a view of the same memory."""
+        return self.logits[:, :, start:stop]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one teacher says of one view."""
+
+    logits: LogitRows
+    teacher: Teacher
 
 
 @dataclass(frozen=True)
 class ViewLogits:
-    """What a network says of one image.
+    """What the teachers say of one image in all views, of any sizes. size: (H, W) of the image."""
 
-    views: (1, C, h, w) float32 each, unnormalised, mirrored back and without padding, of any sizes.
-    size: (H, W) of the image. align_corners: how the network's own resizing counts.
-    """
-
-    views: Sequence[Tensor]
+    views: Sequence[View]
     size: tuple[int, int]
-    align_corners: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Return where probabilities are computed."""
+        return self.views[0].logits.device
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Return what the weights of all views, mirror images included, sum to."""
+        return sum(view.teacher.weight * view.logits.shape[0] for view in self.views)
 
     def bands(self, values: int = VALUES_PER_BAND) -> Iterator[slice]:
-        """Yield the rows of each band, from the top; a small image is one band."""
+        """Yield the rows of each band, from the top: at most `values` of the image's or of any view's in each."""
         height, width = self.size
-        num_rows = max(1, values // (self.views[0].shape[1] * width))
+        shapes = [view.logits.shape for view in self.views]
+        classes = max(num_classes for _, num_classes, _, _ in shapes)
+        widest = max(width, *(view_width * view_height / height for _, _, view_height, view_width in shapes))
+        num_rows = max(1, int(values / (classes * widest)))
         for top in range(0, height, num_rows):
             yield slice(top, min(top + num_rows, height))
 
     def probabilities(self, rows: slice) -> Tensor:
-        """Return the softmax of a band averaged over views: (C, rows, W) float32 in [0, 1]."""
-        total = self.resized(self.views[0], rows)[0].softmax(dim=0)
-        for view in self.views[1:]:
-            total += self.resized(view, rows)[0].softmax(dim=0)
-        return total / len(self.views)
+        """Return the mean over views, weighted by teacher, of a band: (C, rows, W) float32 in [0, 1].
 
-    def resized(self, view: Tensor, rows: slice) -> Tensor:
-        """Return the rows of a view resized to the image's size, bilinear, as functional.interpolate gives them."""
-        if (rows.start, rows.stop) != (0, self.size[0]):
-            view = mixed_rows(view, self.size[0], rows, self.align_corners)
+        Mirror images are added up as they are and mirrored back once, at the end.
+        """
+        total: Tensor | None = None
+        for view in self.views:
+            found = view.teacher.probabilities(self.resized(view, rows))
+            weight = view.teacher.weight
+            if total is None:
+                total = found if weight == 1 else found.mul_(weight)
+            else:
+                total.add_(found, alpha=weight)
+        assert total is not None
+        if len(total) == 2:
+            total[0] += total[1].flip(2)
+        return total[0].div_(self.total_weight)
+
+    def resized(self, view: View, rows: slice) -> Tensor:
+        """Return the rows of a view resized to the image's size, bilinear, as functional.interpolate gives them.
+
+        Returns (F, C, rows, W) float32.
+        """
+        align_corners = bool(view.teacher.network.align_corners)
+        if (rows.start, rows.stop) == (0, self.size[0]):
+            logits = view.logits.rows(0, view.logits.shape[2])
+        else:
+            logits = mixed_rows(view.logits, self.size[0], rows, align_corners)
         shape = (rows.stop - rows.start, self.size[1])
-        return functional.interpolate(view, size=shape, mode="bilinear", align_corners=self.align_corners)
+        return functional.interpolate(logits, size=shape, mode="bilinear", align_corners=align_corners)
 
 
-def mixed_rows(view: Tensor, height: int, rows: slice, align_corners: bool) -> Tensor:
+def mixed_rows(view: LogitRows, height: int, rows: slice, align_corners: bool) -> Tensor:
     """Return some rows of a view stretched to height rows, its columns left alone.
 
     Row y of the result lies at (y + 0.5) h / H - 0.5 in the view, or at y (h - 1) / (H - 1) with align_corners.
     """
     num_in = view.shape[2]
-    y = torch.arange(rows.start, rows.stop, device=view.device, dtype=torch.float64)
+    y = torch.arange(rows.start, rows.stop, dtype=torch.float64)
     place = y * (num_in - 1) / max(height - 1, 1)
     if not align_corners:
         place = ((y + 0.5) * num_in / height - 0.5).clamp(min=0)
     above = place.floor().long().clamp(max=num_in - 1)
     below = (above + 1).clamp(max=num_in - 1)
-    share = (place - above).to(view.dtype)[:, None]
-    return view[:, :, above] * (1 - share) + view[:, :, below] * share
+    first = int(above[0])
+    found = view.rows(first, int(below[-1]) + 1)
+    above, below = (above - first).to(found.device), (below - first).to(found.device)
+    share = (place - place.floor()).to(found)[:, None]
+    return torch.lerp(found[:, :, above], found[:, :, below], share)
 
 
 class AreaAverage:
@@ -80,17 +163,17 @@ class AreaAverage:
 
     def add(self, band_CHW: Tensor, rows: slice) -> None:
         """Add the probabilities of some rows: (C, rows, W) float32."""
-        weights = self.rows[:, rows].to(band_CHW)
+        weights = self.rows[:, rows]
         touched = weights.any(dim=1)
-        part = weights[touched] @ band_CHW @ self.columns.to(band_CHW).T
+        part = weights[touched].to(band_CHW) @ band_CHW @ self.columns.to(band_CHW).T
         if self.total is None:
             self.total = part.new_zeros((part.shape[0], self.rows.shape[0], self.columns.shape[0]))
-        self.total[:, touched] += part
+        self.total[:, touched.to(part.device)] += part
 
-    def label_map(self) -> Tensor:
-        """Return the class of the highest average: (h, w) int64. All bands must have been added."""
+    def probabilities(self) -> Tensor:
+        """Return the averages: (C, h, w) float32. All bands must have been added."""
         assert self.total is not None
-        return self.total.argmax(dim=0)
+        return self.total
 
 
 def area_weights(num_in: int, num_out: int) -> Tensor:

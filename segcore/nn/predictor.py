@@ -1,75 +1,86 @@
-"""The labelling engine: images in, predictions file out, with decoding, inference and writing overlapped."""
+"""The labelling engine: images in, predictions file out, with decoding, inference and writing overlapped.
+
+The way of an image: decoded ahead by a thread (read_ahead.py), gathered with others into a group, its views run
+together with theirs (tta.py; windows.py for large ones), brought to its own size and averaged (full_size.py), reduced
+to label map, confidence and histogram on the device (final_maps.py), written by another thread.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmseg.models import BaseSegmentor
-from numpy.typing import NDArray
-from torch import Tensor
 
-from segcore.data.images import read_image
-from segcore.errors import DataError
+from segcore.errors import StepError
+from segcore.nn.batch_size import MAX_GROUP_BYTES, GroupLimit, logits_bytes, pass_budget
 from segcore.nn.devices import resolve_precision, torch_device
-from segcore.nn.full_size import AreaAverage, ViewLogits
-from segcore.nn.teacher import open_teachers
-from segcore.nn.tta import ViewSpec, images_per_pass, view_logits
+from segcore.nn.final_maps import FinalMaps, final_maps
+from segcore.nn.passes import PassBudget, is_out_of_memory, release_memory
+from segcore.nn.read_ahead import Decoded, Image, Reader
+from segcore.nn.teacher import Teacher, open_teachers
+from segcore.nn.tta import ViewSpec, view_logits
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest
-from segcore.pseudo.confidence import count_levels, quantise
-from segcore.pseudo.predictions import Prediction, PredictionWriter
+from segcore.pseudo.predictions import PredictionWriter
 from segcore.records import Quarantined
 
-MAX_DECODED = 16  # images decoded ahead; bounds memory together with batch_megapixels
-Image = NDArray[np.uint8]
-Decoded = tuple[PredictImage, Image | Quarantined]
+log = logging.getLogger(__name__)
+
+MAX_UNWRITTEN = 8  # label maps that wait for being written
+
 Progress = Callable[[int, Sequence[str]], None]  # images done, ids being worked on
 
 
-@dataclass(frozen=True)
+@dataclass
 class Predictor:
-    """A network ready to label images."""
+    """Teachers ready to label images. num_labelled, num_too_large: images so far, over all requests."""
 
-    network: BaseSegmentor
+    teachers: tuple[Teacher, ...]
     spec: ViewSpec
-    max_megapixels: float
-    num_threads: int
+    reader: Reader
+    budget: PassBudget
+    limit: GroupLimit
     one_by_one: bool
+    num_labelled: int = 0
+    num_too_large: int = 0
 
     def run(self, request: PredictRequest, progress: Progress) -> tuple[Quarantined, ...]:
-        """Write the predictions of a request, in its order; return the images that cannot be decoded.
+        """Write the predictions of a request, in its order; return the images that have none, with the reason.
 
         progress: called before each group of images with how many are done and the ids of the group. The file
         appears under its name only when complete.
         """
         quarantined: list[Quarantined] = []
         part = Path(request.out + ".part")
-        with ThreadPoolExecutor(1) as encoder, PredictionWriter(part) as writer:
-            written: Future[None] | None = None
-            for group in self.announced(request.images, progress):
-                good = [(image, pixels) for image, pixels in group if not isinstance(pixels, Quarantined)]
-                quarantined += [found for _, found in group if isinstance(found, Quarantined)]
-                for prediction in self.predict(good):
-                    if written is not None:
-                        written.result()
-                    written = encoder.submit(writer.write, prediction)
-            if written is not None:
+        with PredictionWriter(part) as writer, ThreadPoolExecutor(1) as thread:
+            unwritten: deque[Future[None]] = deque()
+            with closing(self.announced(request.images, progress)) as groups:
+                for found in (found for group in groups for found in self.labelled(group)):
+                    if isinstance(found, Quarantined):
+                        quarantined.append(found)
+                        continue
+                    unwritten.append(thread.submit(write, writer, found))
+                    if len(unwritten) > MAX_UNWRITTEN:
+                        unwritten.popleft().result()
+            for written in unwritten:
                 written.result()
+            if self.num_too_large and not self.num_labelled:
+                raise StepError(f"not one image could be labelled: {quarantined[-1].reason}")
         part.replace(request.out)
         return tuple(quarantined)
 
-    def announced(self, images: Sequence[PredictImage], progress: Progress) -> Iterator[list[Decoded]]:
+    def announced(self, images: Sequence[PredictImage], progress: Progress) -> Generator[list[Decoded], None, None]:
         """Yield groups of decoded images after telling progress; one by one, an image is told before it is opened."""
         if self.one_by_one:
             for done, image in enumerate(images):
                 progress(done, [image.image_id])
-                yield [self.decode(image)]
+                yield [self.reader.read(image)]
             return
         done = 0
         for group in self.groups(images):
@@ -78,90 +89,78 @@ class Predictor:
             done += len(group)
 
     def groups(self, images: Sequence[PredictImage]) -> Iterator[list[Decoded]]:
-        """Yield runs of consecutive images of one size, decoded ahead, a forward pass of the largest view each."""
-        per_pass = images_per_pass(self.spec, self.network.out_channels)
-        decoded = self.decoded(images)
-        for _, run in groupby(decoded, key=lambda item: shape_of(item[1])):
-            yield from chunks(run, min(per_pass, MAX_DECODED))
+        """Yield images in order, decoded ahead, as many together as memory allows at that moment."""
+        group: list[Decoded] = []
+        num_bytes = 0
+        with closing(self.reader.ahead(images)) as decoded:
+            for image, pixels in decoded:
+                group.append((image, pixels))
+                num_bytes += 0 if isinstance(pixels, Quarantined) else pixels.nbytes
+                if len(group) >= self.limit.images(self.budget) or num_bytes >= MAX_GROUP_BYTES:
+                    yield group
+                    group, num_bytes = [], 0
+        if group:
+            yield group
 
-    def decoded(self, images: Sequence[PredictImage]) -> Iterator[Decoded]:
-        """Yield images in order, decoded by threads, at most MAX_DECODED ahead."""
-        with ThreadPoolExecutor(self.num_threads) as pool:
-            waiting: list[Future[Decoded]] = []
-            for image in images:
-                waiting.append(pool.submit(self.decode, image))
-                if len(waiting) > MAX_DECODED:
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
+    def labelled(self, group: Sequence[Decoded]) -> Iterator[FinalMaps | Quarantined]:
+        """Yield what becomes of each image of a group, in order."""
+        good = [(image, pixels) for image, pixels in group if not isinstance(pixels, Quarantined)]
+        made = iter(self.label(good))
+        for _, pixels in group:
+            yield pixels if isinstance(pixels, Quarantined) else next(made)
 
-    def decode(self, image: PredictImage) -> Decoded:
-        """Return one image's pixels, or why there are none."""
-        try:
-            return image, read_image(Path(image.path), self.max_megapixels)
-        except (DataError, OSError) as error:
-            return image, Quarantined(image.image_id, str(error))
-
-    def predict(self, group: Sequence[tuple[PredictImage, Image]]) -> Iterator[Prediction]:
-        """Yield the predictions of images of one size."""
+    def label(self, group: Sequence[tuple[PredictImage, Image]]) -> list[FinalMaps | Quarantined]:
+        """Return the maps of images that are worked on together; with too little memory, of fewer at once."""
         if not group:
-            return
+            return []
+        try:
+            return self.label_together(group)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        release_memory()
+        if not self.budget.halve() and len(group) == 1:
+            return [self.too_large(*group[0])]
+        middle = (len(group) + 1) // 2
+        return self.label(group[:middle]) + self.label(group[middle:])
+
+    def label_together(self, group: Sequence[tuple[PredictImage, Image]]) -> list[FinalMaps | Quarantined]:
+        """Return the maps of images whose views share forward passes."""
         with torch.inference_mode():
-            logits = view_logits(self.network, [pixels for _, pixels in group], self.spec)
+            logits = view_logits(self.teachers, [pixels for _, pixels in group], self.spec, self.budget)
+            made: list[FinalMaps | Quarantined] = []
             for (image, _), of_image in zip(group, logits, strict=True):
-                yield prediction_of(image, of_image)
+                made.append(final_maps(image, of_image, self.teachers))
+        self.num_labelled += len(made)
+        return made
+
+    def too_large(self, image: PredictImage, pixels: Image) -> Quarantined:
+        """Return the quarantine entry of an image for which memory is too small."""
+        self.num_too_large += 1
+        return Quarantined(
+            image.image_id,
+            f"out of memory on {self.spec.device} with one view of this {pixels.shape[1]}x{pixels.shape[0]} image at a "
+            f"time; make label.sizes {list(self.spec.sizes)} smaller, or free memory on the device",
+        )
 
 
-def prediction_of(image: PredictImage, logits: ViewLogits) -> Prediction:
-    """Return label map, confidence and, if asked for, the small label map of one image."""
-    label_map, levels = np.empty(logits.size, np.uint8), np.empty(logits.size, np.uint8)
-    average = AreaAverage(logits.size, image.small_size) if image.small_size is not None else None
-    for rows in logits.bands():
-        probabilities_CHW = logits.probabilities(rows)
-        confidence, class_ids = probabilities_CHW.max(dim=0)
-        label_map[rows] = as_label_map(class_ids)
-        levels[rows] = quantise(confidence.cpu().numpy())
-        if average is not None:
-            average.add(probabilities_CHW, rows)
-    small = as_label_map(average.label_map()) if average else None
-    histogram = count_levels(label_map, levels, logits.views[0].shape[1])
-    return Prediction(image.image_id, label_map, levels, small, histogram)
-
-
-def as_label_map(class_ids_HW: Tensor) -> NDArray[np.uint8]:
-    """Return class ids as (H, W) uint8."""
-    return class_ids_HW.to(torch.uint8).cpu().numpy()
+def write(writer: PredictionWriter, maps: FinalMaps) -> None:
+    """Write the prediction of an image as soon as it has come from the device."""
+    writer.write(maps.prediction())
 
 
 def open_predictor(job: PredictJob) -> Predictor:
-    """Build the network of a job, load its weights and put it on the device."""
+    """Build the networks of a job, load their weights, put them on the device, and say how labelling will run."""
     device = torch_device(job.device)
     precision = resolve_precision(job.label.precision, device)
     teachers = open_teachers(job, device, precision)
-    spec = ViewSpec(
-        sizes=job.label.sizes,
-        flip=job.label.flip,
-        resize=job.label.resize,
-        precision=precision,
-        device=device,
-        batch_megapixels=job.batch_megapixels,
+    spec = ViewSpec(job.label.sizes, job.label.flip, job.label.resize, precision, device)
+    budget = pass_budget(teachers, spec)
+    limit = GroupLimit(spec, teachers, logits_bytes(device))
+    reader = Reader(job.max_megapixels, job.num_threads or min(os.cpu_count() or 1, 4))
+    log.info(
+        "labelling on %s, %s: %s; forward passes of at most %.2f megapixels, %d images together",
+        *(device, precision, "; ".join(teacher.fast.description for teacher in teachers)),
+        *(budget.pixels / 1e6, 1 if job.one_by_one else limit.images(budget)),
     )
-    num_threads = job.num_threads or min(os.cpu_count() or 1, 4)
-    return Predictor(teachers[0].network, spec, job.max_megapixels, num_threads, job.one_by_one)
-
-
-def shape_of(pixels: Image | Quarantined) -> tuple[int, ...]:
-    """Return what images must have in common to be predicted together."""
-    return () if isinstance(pixels, Quarantined) else pixels.shape
-
-
-def chunks(items: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
-    """Yield lists of at most size items."""
-    chunk: list[Decoded] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+    return Predictor(teachers, spec, reader, budget, limit, job.one_by_one)

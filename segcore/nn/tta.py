@@ -1,39 +1,42 @@
 """Test-time augmentation exactly as mmseg's TestTimeAug pipeline and SegTTAModel do it, batched over images.
 
 For every view: resize keeping proportions (OpenCV, bilinear, on uint8), mirror, normalise, pad right and below as the
-model's data preprocessor says, run, cut the padding off, mirror back; then, in segcore/nn/full_size.py, resize logits
-to the image's size (bilinear), softmax, and take the mean over views. mmseg 1.x: segmentors/base.py, seg_tta.py.
+model's data preprocessor says, run, cut the padding off; then, in segcore/nn/full_size.py, resize logits to the
+image's size (bilinear), softmax, mirror back, and take the mean over views. mmseg 1.x: segmentors/base.py, seg_tta.py.
+Images of any sizes run together where their padded views have one shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from mmseg.models import BaseSegmentor
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from segcore.errors import StepError
-from segcore.nn.devices import Precision, autocast
-from segcore.nn.full_size import ViewLogits
+from segcore.nn.devices import Precision
+from segcore.nn.full_size import LogitRows, View, ViewLogits, WholeLogits
+from segcore.nn.passes import PassBudget
+from segcore.nn.teacher import Teacher
+from segcore.nn.windows import WindowedLogits, needs_windows
 
 Image = NDArray[np.uint8]
 
-MAX_LOGITS_BYTES = 512 << 20  # logits of all views of the images that run together, where one image alone fits
+DEVICE_RESIZE_PX = 32_000_000  # larger images are resized by OpenCV in any case: as float32 they take 12 bytes a pixel
 
 
 @dataclass(frozen=True)
 class ViewSpec:
     """All views of an image and how they are computed.
 
-    resize: "opencv" reproduces mmseg to rounding; "device" resizes there, without a copy per view.
-    batch_megapixels: most pixels of one forward pass, in millions.
+    resize: "opencv" reproduces mmseg to rounding; "device" resizes there, without a copy per view. Both interpolate
+    bilinearly without antialiasing; OpenCV's fixed-point numbers come out one level of 256 lower in an eighth of all.
     """
 
     sizes: tuple[int, ...]
@@ -41,7 +44,11 @@ class ViewSpec:
     resize: str
     precision: Precision
     device: str
-    batch_megapixels: float
+
+    @property
+    def num_flips(self) -> int:
+        """Return how often each size is run: 2 with the mirror image."""
+        return 2 if self.flip else 1
 
 
 def view_shape(height: int, width: int, size: int) -> tuple[int, int]:
@@ -50,57 +57,98 @@ def view_shape(height: int, width: int, size: int) -> tuple[int, int]:
     return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
 
 
-def images_per_pass(spec: ViewSpec, num_classes: int) -> int:
-    """Return how many images run together: bounded by the largest view's pixels and by the logits of all views."""
-    mirrored = 2 if spec.flip else 1
-    by_pixels = spec.batch_megapixels * 1e6 / (max(spec.sizes) ** 2 * mirrored)
-    by_logits = MAX_LOGITS_BYTES / (4 * num_classes * sum(size**2 for size in spec.sizes) * mirrored)
-    return max(1, int(min(by_pixels, by_logits)))
+def view_logits(
+    teachers: Sequence[Teacher], images: Sequence[Image], spec: ViewSpec, budget: PassBudget
+) -> list[ViewLogits]:
+    """Return what the teachers say of each image in each view. images: (H, W, 3) uint8 BGR, of any sizes.
 
-
-def view_logits(network: BaseSegmentor, images: Sequence[Image], spec: ViewSpec) -> list[ViewLogits]:
-    """Return what the network says of each image in each view.
-
-    images: (H, W, 3) uint8 BGR, all of one size. A network that gives NaN raises StepError.
+    Logits of large views are not there yet: they are computed while the result is read.
     """
-    height, width = images[0].shape[:2]
-    views: list[list[Tensor]] = [[] for _ in images]
-    flips = (False, True) if spec.flip else (False,)
+    views: list[list[View]] = [[] for _ in images]
+    sources = [uploaded(image, spec) for image in images]
     for size in spec.sizes:
-        inputs = torch.cat([resized(image, view_shape(height, width, size), spec) for image in images])
-        logits = forward(network, torch.cat([inputs.flip(3) if flip else inputs for flip in flips]), spec)
-        for place, flip in enumerate(flips):
-            for index in range(len(images)):
-                one = logits[place * len(images) + index][None]
-                views[index].append(one.flip(3) if flip else one)
-    return [ViewLogits(of_image, (height, width), bool(network.align_corners)) for of_image in views]
+        shapes = [view_shape(image.shape[0], image.shape[1], size) for image in images]
+        whole = [index for index, shape in enumerate(shapes) if not needs_windows(shape)]
+        pixels = [resized(sources[index], shapes[index], spec.device) for index in whole]
+        for teacher in teachers:
+            for index, logits in zip(whole, forward(teacher, spec, budget, pixels), strict=True):
+                views[index].append(View(WholeLogits(logits), teacher))
+        for index in sorted(set(range(len(images))) - set(whole)):
+            large = resized(images[index], shapes[index], "cpu")
+            views[index] += [View(in_windows(teacher, spec, budget, large), teacher) for teacher in teachers]
+    return [ViewLogits(found, image.shape[:2]) for found, image in zip(views, images, strict=True)]
 
 
-def resized(image: Image, shape: tuple[int, int], spec: ViewSpec) -> Tensor:
-    """Return an image at a view's size on the device: (1, 3, h, w) float32 BGR, 0..255."""
-    if spec.resize == "opencv":
-        small = cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-        return torch.from_numpy(small).to(spec.device).permute(2, 0, 1)[None].float()
-    pixels = torch.from_numpy(image).to(spec.device).permute(2, 0, 1)[None].float()
-    return functional.interpolate(pixels, size=shape, mode="bilinear", align_corners=False).round()
+def in_windows(teacher: Teacher, spec: ViewSpec, budget: PassBudget, pixels: Tensor) -> LogitRows:
+    """Return the logits of a large view. pixels: (1, 3, h, w) uint8 BGR in host memory."""
+    run = partial(forward, teacher, spec, budget)
+    return WindowedLogits(pixels, run, int(teacher.network.out_channels), spec.num_flips, torch.device(spec.device))
 
 
-def forward(network: BaseSegmentor, pixels_NCHW: Tensor, spec: ViewSpec) -> Tensor:
-    """Return the logits of a batch at its own size.
+def uploaded(image: Image, spec: ViewSpec) -> Image | Tensor:
+    """Return an image on the device, (1, 3, H, W) uint8, if it is resized there; else as it is."""
+    if spec.resize == "opencv" or image.shape[0] * image.shape[1] > DEVICE_RESIZE_PX:
+        return image
+    return to_device(image, spec.device)
 
-    pixels_NCHW: (N, 3, h, w) float32 BGR, 0..255. Returns (N, C, h, w) float32, unnormalised.
+
+def to_device(image: Image, device: str) -> Tensor:
+    """Return an image on a device: (1, 3, H, W) uint8. The caller goes on while a GPU fetches it."""
+    pixels = torch.from_numpy(image)
+    if device == "cuda":
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.permute(2, 0, 1)[None]
+
+
+def resized(image: Image | Tensor, shape: tuple[int, int], device: str) -> Tensor:
+    """Return an image at a view's size on the device: (1, 3, h, w) BGR, 0..255, uint8 or float32.
+
+    image: (H, W, 3) uint8, resized by OpenCV, or (1, 3, H, W) uint8 on the device, resized there.
     """
-    height, width = pixels_NCHW.shape[2:]
-    inputs = normalised(network.data_preprocessor, pixels_NCHW)
-    inputs = padded(network.data_preprocessor, inputs).contiguous(memory_format=torch.channels_last)
-    shape = inputs.shape[2:]
-    metas = [{"ori_shape": shape, "img_shape": shape, "pad_shape": shape} for _ in range(len(inputs))]
-    with autocast(spec.precision, spec.device):
-        logits = network.inference(inputs, metas)
-    logits = logits[:, :, :height, :width].float()
-    if not bool(torch.isfinite(logits).all()):
-        raise StepError("prediction: the checkpoint gives values that are no numbers; its training must have diverged")
-    return logits
+    if isinstance(image, Tensor):
+        small = functional.interpolate(image.float(), size=shape, mode="bilinear", align_corners=False)
+        return small.add_(0.5).floor_()  # half a level is rounded up, as OpenCV does
+    return to_device(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), device)
+
+
+def forward(teacher: Teacher, spec: ViewSpec, budget: PassBudget, pixels: Sequence[Tensor]) -> list[Tensor]:
+    """Return the logits of pictures of any sizes, those of one padded shape run together.
+
+    pixels: (1, 3, h, w) BGR each, 0..255. Returns for each (F, C, h, w) float32, unnormalised: of the picture and, if
+    views are mirrored, of its mirror image, still mirrored.
+    """
+    preprocessor = teacher.network.data_preprocessor
+    found: dict[int, Tensor] = {}
+    for (height, width), members in by_padded_shape(preprocessor, pixels).items():
+        together = max(1, budget.inputs(height, width) // spec.num_flips)
+        for first in range(0, len(members), together):
+            batch = members[first : first + together]
+            inputs = torch.cat([inputs_of(preprocessor, pixels[index].to(spec.device), spec) for index in batch])
+            logits = budget.run(teacher.fast, inputs.contiguous(memory_format=torch.channels_last))
+            for index, of_picture in zip(batch, logits.split(spec.num_flips), strict=True):
+                shape = pixels[index].shape
+                found[index] = of_picture[:, :, : shape[2], : shape[3]].contiguous()
+    return [found[index] for index in range(len(pixels))]
+
+
+def by_padded_shape(preprocessor: Any, pixels: Sequence[Tensor]) -> dict[tuple[int, int], list[int]]:
+    """Return the places of pictures that can run together, by their (height, width) when padded."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, picture in enumerate(pixels):
+        height, width = picture.shape[2:]
+        below, right = padding(preprocessor, height, width)
+        groups.setdefault((height + below, width + right), []).append(index)
+    return groups
+
+
+def inputs_of(preprocessor: Any, pixels_1CHW: Tensor, spec: ViewSpec) -> Tensor:
+    """Return what the network gets of a picture: (F, 3, h, w) float32, mirrored, normalised, padded."""
+    height, width = pixels_1CHW.shape[2:]
+    inputs = normalised(preprocessor, pixels_1CHW.float())
+    if spec.flip:
+        inputs = torch.cat([inputs, inputs.flip(3)])
+    below, right = padding(preprocessor, height, width)
+    return functional.pad(inputs, (0, right, 0, below), value=float(getattr(preprocessor, "pad_val", 0)))
 
 
 def normalised(preprocessor: Any, pixels_NCHW: Tensor) -> Tensor:
@@ -112,12 +160,9 @@ def normalised(preprocessor: Any, pixels_NCHW: Tensor) -> Tensor:
     return pixels_NCHW
 
 
-def padded(preprocessor: Any, inputs_NCHW: Tensor) -> Tensor:
-    """Return inputs padded right and below as test_cfg of the data preprocessor says."""
+def padding(preprocessor: Any, height: int, width: int) -> tuple[int, int]:
+    """Return how many pixels test_cfg of the data preprocessor adds below and at the right."""
     test_cfg = getattr(preprocessor, "test_cfg", None) or {}
-    height, width = inputs_NCHW.shape[2:]
     divisor = test_cfg.get("size_divisor") or 1
     full_height, full_width = test_cfg.get("size") or (0, 0)
-    below = max(-height % divisor, full_height - height, 0)
-    right = max(-width % divisor, full_width - width, 0)
-    return functional.pad(inputs_NCHW, (0, right, 0, below), value=float(getattr(preprocessor, "pad_val", 0)))
+    return max(-height % divisor, full_height - height, 0), max(-width % divisor, full_width - width, 0)

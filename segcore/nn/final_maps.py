@@ -1,0 +1,110 @@
+"""From probabilities to what is kept of an image: label map, confidence levels, histogram; all made on the device.
+
+Only bytes leave it. On a GPU they are copied while it goes on with the next images; whoever writes them waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segcore.errors import StepError
+from segcore.nn.full_size import AreaAverage, ViewLogits
+from segcore.nn.teacher import Teacher, decided, joint_threshold
+from segcore.process.jobs import PredictImage
+from segcore.pseudo.confidence import LEVEL_EDGES, NUM_LEVELS, OVERSHOOT
+from segcore.pseudo.predictions import Prediction
+
+
+def rounded_up(edges: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the smallest float32 at or above each edge: a float32 reaches it exactly if it reaches the edge."""
+    nearest = edges.astype(np.float32)
+    return np.where(nearest < edges, np.nextafter(nearest, np.float32(np.inf)), nearest)
+
+
+EDGES = torch.from_numpy(rounded_up(LEVEL_EDGES[1:]))  # (255,) float32
+
+
+@dataclass(frozen=True)
+class FinalMaps:
+    """What is kept of one image, still on its way from the device."""
+
+    image: PredictImage
+    label_map: Tensor  # (H, W) uint8
+    levels: Tensor  # (H, W) uint8
+    histogram: Tensor  # (C, 256) int64
+    extremes: Tensor  # (2,) float32: the lowest and the highest confidence
+    small_label_map: Tensor | None  # (h, w) uint8
+    wait: Callable[[], None]
+
+    def prediction(self) -> Prediction:
+        """Wait for the maps and return them; StepError if the network gave no probabilities."""
+        self.wait()
+        lowest, highest = self.extremes.tolist()
+        if not (lowest >= -OVERSHOOT and highest <= 1 + OVERSHOOT):
+            raise StepError(
+                f"prediction: the checkpoint gives values that are no probabilities ({lowest} … {highest} for "
+                f"{self.image.image_id}); its training must have diverged"
+            )
+        small = None if self.small_label_map is None else self.small_label_map.numpy()
+        maps = (self.label_map.numpy(), self.levels.numpy())
+        return Prediction(self.image.image_id, *maps, small, self.histogram.numpy())
+
+
+def final_maps(image: PredictImage, logits: ViewLogits, teachers: Sequence[Teacher]) -> FinalMaps:
+    """Return label map, levels, histogram and, if asked for, the small label map of one image."""
+    device, num_classes = logits.device, teachers[0].num_classes
+    threshold = joint_threshold(teachers)
+    label_map = torch.empty(logits.size, dtype=torch.uint8, device=device)
+    levels = torch.empty_like(label_map)
+    histogram = torch.zeros(num_classes * NUM_LEVELS, dtype=torch.int64, device=device)
+    extremes: list[Tensor] = []
+    average = AreaAverage(logits.size, image.small_size) if image.small_size is not None else None
+    for rows in logits.bands():
+        probabilities_CHW = logits.probabilities(rows)
+        class_ids, confidence = decided(probabilities_CHW, threshold)
+        of_band = quantised(confidence)
+        label_map[rows], levels[rows] = class_ids, of_band
+        histogram += counted(class_ids * NUM_LEVELS + of_band, len(histogram))
+        extremes.append(torch.stack(torch.aminmax(confidence)))
+        if average is not None:
+            average.add(probabilities_CHW, rows)
+    small = decided(average.probabilities(), threshold)[0].to(torch.uint8) if average is not None else None
+    lowest_highest = torch.stack([*torch.stack(extremes).amin(0)[:1], *torch.stack(extremes).amax(0)[1:]])
+    counts = histogram.view(num_classes, NUM_LEVELS)
+    kept = (on_host(label_map), on_host(levels), on_host(counts), on_host(lowest_highest))
+    return FinalMaps(image, *kept, on_host(small) if small is not None else None, wait_for(device))
+
+
+def quantised(confidence: Tensor) -> Tensor:
+    """Return the level of each confidence as segcore.pseudo.confidence.quantise does: int32 of the same shape."""
+    return torch.bucketize(confidence, EDGES.to(confidence.device, non_blocking=True), right=True, out_int32=True)
+
+
+def counted(cells: Tensor, num_cells: int) -> Tensor:
+    """Return how often each of num_cells values occurs in an int64 tensor: (num_cells,) int64."""
+    if cells.device.type == "cpu":
+        return torch.bincount(cells.view(-1), minlength=num_cells)
+    flat = cells.view(-1)  # bincount would make the GPU's queue wait for its result's size
+    return torch.zeros(num_cells, dtype=torch.int64, device=cells.device).scatter_add_(0, flat, torch.ones_like(flat))
+
+
+def on_host(values: Tensor) -> Tensor:
+    """Return a tensor in host memory; from a GPU it is copied while the caller goes on, see wait_for()."""
+    if values.device.type == "cpu":
+        return values
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+
+
+def wait_for(device: torch.device) -> Callable[[], None]:
+    """Return a function that waits for all that the device has been told so far."""
+    if device.type == "cpu":
+        return lambda: None
+    event = torch.cuda.Event(blocking=True)
+    event.record()
+    return event.synchronize

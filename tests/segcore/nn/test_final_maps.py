@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from segcore.errors import StepError
+from segcore.nn.final_maps import counted, final_maps, quantised
+from segcore.nn.full_size import View, ViewLogits, WholeLogits
+from segcore.process.jobs import PredictImage
+from segcore.pseudo.confidence import LEVEL_EDGES, count_levels, quantise
+
+from .small_teachers import NUM_CLASSES, small_teacher
+
+TEACHER = small_teacher()
+
+
+def logits_of(height: int, width: int) -> ViewLogits:
+    generator = torch.Generator().manual_seed(0)
+    views = [4 * torch.randn(2, NUM_CLASSES, h, w, generator=generator) for h, w in ((7, 9), (16, 13))]
+    return ViewLogits([View(WholeLogits(view), TEACHER) for view in views], (height, width))
+
+
+def test_levels_are_those_of_quantise_for_every_float_next_to_an_edge() -> None:
+    near = LEVEL_EDGES.astype(np.float32)
+    below, above = np.nextafter(near, np.float32(-1)), np.nextafter(near, np.float32(2))
+    confidence = np.concatenate([below, near, above, np.linspace(0, 1.0005, 100_001, dtype=np.float32)])
+    confidence = confidence[confidence >= 0]
+    assert np.array_equal(quantised(torch.from_numpy(confidence)).numpy(), quantise(confidence))
+
+
+def test_maps_are_argmax_level_and_count_of_the_probabilities() -> None:
+    logits = logits_of(20, 25)
+    probabilities = logits.probabilities(slice(0, 20)).numpy()
+    found = final_maps(PredictImage("a", "", (5, 6)), logits, [TEACHER]).prediction()
+    assert np.array_equal(found.label_map, probabilities.argmax(axis=0))
+    assert np.array_equal(found.confidence, quantise(probabilities.max(axis=0)))
+    assert np.array_equal(found.histogram, count_levels(found.label_map, found.confidence, NUM_CLASSES))
+    assert found.small_label_map is not None
+    assert found.small_label_map.shape == (5, 6)
+    blocks = probabilities[:, :, :24].reshape(NUM_CLASSES, 5, 4, 6, 4)
+    assert (found.small_label_map == blocks.mean(axis=(2, 4)).argmax(axis=0)).mean() > 0.5
+
+
+def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = PredictImage("a", "", (5, 6))
+    expected = final_maps(image, logits_of(40, 25), [TEACHER]).prediction()
+    monkeypatch.setattr("segcore.nn.full_size.VALUES_PER_BAND", 300)
+    monkeypatch.setattr(ViewLogits.bands, "__defaults__", (300,))
+    logits = logits_of(40, 25)
+    assert len(list(logits.bands())) == 10
+    found = final_maps(image, logits, [TEACHER]).prediction()
+    assert (found.label_map == expected.label_map).mean() > 0.99
+    assert (abs(found.confidence.astype(int) - expected.confidence) <= 1).all()
+    assert found.histogram is not None
+    assert found.histogram.sum() == 1000
+    assert np.array_equal(found.small_label_map, expected.small_label_map)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_has_diverged_is_an_error_and_no_label(value: float) -> None:
+    logits = logits_of(8, 8)
+    logits.views[1].logits.rows(0, 4)[1, 2, 3, 3] = value
+    with pytest.raises(StepError, match="diverged"):
+        final_maps(PredictImage("a", ""), logits, [TEACHER]).prediction()
+
+
+def test_counts_are_those_of_numpy() -> None:
+    cells = torch.randint(0, 40, (17, 19), generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(counted(cells, 50).numpy(), np.bincount(cells.numpy().ravel(), minlength=50))
