@@ -91,7 +91,6 @@ class PredictJob:
     teachers: their probabilities are averaged by weight. num_classes: what each must tell apart; None: as many as the
     first one has.
     label: sizes, flip, precision and resize path of the views; sharding fields are not looked at.
-    batch_megapixels: most pixels of one forward pass, in millions; memory only, no influence on which views are run.
     num_threads: decoding threads; None: as many as CPU cores, at most 4. one_by_one: name each image before it is even
     opened, and do nothing else meanwhile: slow, but if the program dies it is known on which image.
     expected_images: about how many images will be asked for; long preparations pay for many only.
@@ -102,7 +101,6 @@ class PredictJob:
     label: LabelConfig
     device: str = "auto"
     max_megapixels: float = 200.0
-    batch_megapixels: float = 4.0
     num_threads: int | None = None
     one_by_one: bool = False
     expected_images: int = 1

@@ -123,22 +123,31 @@ def test_predictions_come_in_the_order_of_the_request_and_do_not_depend_on_who_r
     assert [one.image_id for one in quarantined] == ["torn"]
 
 
-def refusing(num_pixels: int) -> Callable[[Tensor], None]:
+def refused_on_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def refused_on_cpu() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def refusing(num_pixels: int, refused: Callable[[], None] = refused_on_gpu) -> Callable[[Tensor], None]:
     """Return what makes a network run out of memory when its inputs have more pixels."""
 
     def on_pass(inputs: Tensor) -> None:
         if inputs.shape[0] * inputs.shape[2] * inputs.shape[3] > num_pixels:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            refused()
 
     return on_pass
 
 
+@pytest.mark.parametrize("refused", [refused_on_gpu, refused_on_cpu])
 @pytest.mark.parametrize("num_inputs", [1, 2, 3])
 def test_out_of_memory_makes_passes_smaller_and_changes_nothing_else(
-    request_of: PredictRequest, num_inputs: int
+    request_of: PredictRequest, num_inputs: int, refused: Callable[[], None]
 ) -> None:
     expected, _ = run(predictor_of(PassBudget(1)), request_of)
-    predictor = predictor_of(PassBudget(100 * 96 * 96), on_pass=refusing(num_inputs * 96 * 96))
+    predictor = predictor_of(PassBudget(100 * 96 * 96), on_pass=refusing(num_inputs * 96 * 96, refused))
     found, quarantined = run(predictor, request_of)
     assert_same(found, expected)
     assert [one.image_id for one in quarantined] == ["torn"]
