@@ -67,9 +67,8 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
 
     Thresholds follow from the histograms that are stored with the predictions. Then one pass over the maps, by as many
     processes as there are cores where there is much to do; what is written does not depend on how many, and is
-    written chunk after chunk as it comes. Returns the number of images and
-    annotations, coverage, alarms, and the pool images without a prediction ("missing", quarantined while labelling),
-    which are in none of the files.
+    written chunk after chunk as it comes. Returns the number of images and annotations, coverage, alarms, and the pool
+    images without a prediction ("missing", quarantined while labelling), which are in none of the files.
     """
     label_maps_of.cache_clear()  # the last round may have been made anew under its old name
     chunks, histogram = pool_chunks(spec)

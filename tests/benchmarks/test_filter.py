@@ -2,12 +2,12 @@ import dataclasses
 import json
 
 import click
-import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.filter import NUM_CLASSES, Pictures, record, same_annotations, write_by_segloop, write_obviously
+from benchmarks.filter import same_annotations, write_by_segloop, write_obviously
+from benchmarks.filter_page import markdown
 from benchmarks.filter_pictures import draw_prediction
-from segcore.pseudo.predictions import PredictionWriter
+from benchmarks.refilter import NUM_CLASSES, Pictures, measure_refilter, record
 
 SIZE_PX = 96
 
@@ -33,11 +33,16 @@ def test_ways_that_differ_are_not_compared_in_speed(written, field, value):
         same_annotations(*written)
 
 
-def test_histograms_are_small_against_the_maps(tmp_path):
-    with PredictionWriter(tmp_path / "x.parquet") as writer:
-        for seed in range(2):
-            writer.write(draw_prediction(str(seed), seed, 512, NUM_CLASSES))
-    group = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(0)
-    columns = [group.column(index) for index in range(group.num_columns)]
-    num_bytes = {column.path_in_schema: column.total_compressed_size for column in columns}
-    assert num_bytes["histogram"] < 0.02 * (num_bytes["label_map"] + num_bytes["confidence"])
+def test_new_thresholds_of_either_policy_are_measured_and_told_of(tmp_path):
+    drawn = tuple(draw_prediction(f"u/{seed}.jpg", seed, 512, NUM_CLASSES) for seed in range(2))
+    records = tuple(record(item.image_id) for item in drawn)
+    measured = measure_refilter(Pictures(drawn * 32, records), 3, tmp_path)
+    assert set(measured["policies"]) == {"class_balanced", "fixed"}
+    stored = measured["stored_mb"]
+    assert stored["histogram"] < 0.02 * (stored["label_map"] + stored["confidence"])
+    pair = {"segloop": {"cpu_ms": 4.0}, "obvious": {"cpu_ms": 24.0}}
+    setting = {"size_px": 512, "classes": 11, "images": 64, "boundary_px": 2, "min_component_px": 64}
+    result = {"chain": {"pairs": [pair], "annotations": 7}, "setting": setting, "environment": {"cores": "2"}}
+    text = markdown(result | {"refilter": measured}, "2026-01-02")
+    assert "250 images a second and core: reached" in text
+    assert "`fixed`:" in text
