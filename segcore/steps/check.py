@@ -16,7 +16,7 @@ from segcore.data.sources import Dataset, load_dataset
 from segcore.errors import CheckpointError, ConfigError, DataError, SegloopError, StepError
 from segcore.nn.presets import preset_named
 from segcore.process.jobs import CheckJob, ImportJob, check_job_text
-from segcore.pseudo.thresholds import fixed_tau
+from segcore.pseudo.thresholds import by_class
 from segcore.records import ClassMap
 from segcore.steps.plan import config_changes
 from segcore.steps.train import model_spec
@@ -66,7 +66,10 @@ def counted(dataset: Dataset) -> CheckFinding:
 def class_findings(config: RunConfig, classes: ClassMap) -> Iterator[CheckFinding]:
     """Yield what the config says of classes that the data do not have."""
     if config.filter.policy == "fixed":
-        yield from raised(lambda: fixed_tau(config.filter.tau, classes.names))
+        yield from raised(lambda: by_class("filter.tau", config.filter.tau, classes.names))
+    else:
+        targets = config.filter.target_precision
+        yield from raised(lambda: by_class("filter.target_precision", targets, classes.names))
 
 
 def model_findings(config: RunConfig, classes: ClassMap | None) -> Iterator[CheckFinding]:
