@@ -8,6 +8,7 @@ from benchmarks.calibration import calibration
 from benchmarks.chaos import chaos
 from benchmarks.filter import filter_benchmark
 from benchmarks.garbage6 import garbage6
+from benchmarks.gate import gate_benchmark
 from benchmarks.label import label
 from benchmarks.memory import memory
 from benchmarks.orchestration import orchestration
@@ -23,6 +24,7 @@ main.add_command(calibration)
 main.add_command(chaos)
 main.add_command(filter_benchmark)
 main.add_command(garbage6)
+main.add_command(gate_benchmark)
 main.add_command(label)
 main.add_command(memory)
 main.add_command(orchestration)

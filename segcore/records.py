@@ -95,11 +95,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate says of a round, and why (segcore/trust/gate.py)."""
+    """What the gate says of a round, and why (segcore/trust/gate.py). harmed: classes it got significantly worse at."""
 
     outcome: Literal["first", "improved", "inconclusive", "worse"]
     reasons: tuple[str, ...]
     delta: Interval | None  # None in round 0: nothing to compare with
+    harmed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,9 @@ class LoopConfig(Section):
     )
     gate_level: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.05, description="chance of a false gain per run")
     gate_resamples: Annotated[int, Field(ge=100)] = 2000
+    class_harm: Literal["flag", "reject"] = Field(
+        "flag", description="a class that got significantly worse: say so, or count the round as worse"
+    )
     require_approval: bool = Field(False, description="ask a person before each round after round 0")
     control: bool = Field(False, description="train a GT-only student on the final schedule, to attribute the gain")
     final_refit: bool = Field(

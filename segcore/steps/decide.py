@@ -64,6 +64,7 @@ def judged(spec: DecideSpec) -> RoundRecord:
         class_names=class_map_of(run, spec.index).names,
         baseline_round=None if best is None else best.round_index,
         num_excluded=spec.evaluation.num_excluded,
+        class_harm=loop.class_harm,
     )
     baseline = None if best is None else read_confusions(run, best.evaluation)
     decision, score = gate(baseline, read_confusions(run, spec.evaluation.output), gate_spec)

@@ -28,6 +28,7 @@ from segcore.trust.bootstrap import (
     swap_test,
 )
 from segcore.trust.confusion import ConfusionTable, aacc, iou_from, macc, present_classes
+from segcore.trust.harm import HarmSpec, harm_sentence, harmed
 
 SCORE_TAIL = 0.025  # 95 % interval of a single score
 SHOWN_CLASSES = 3  # class changes named in the reasons
@@ -40,9 +41,11 @@ Outcome = Literal["improved", "inconclusive", "worse"]
 class GateSpec:
     """How a student is judged.
 
-    level: chance of a false gain per run, in (0, 0.5). num_comparisons: gates a run may pass through (loop.rounds).
+    level: chance of a false gain per run, in (0, 0.5); and, apart from that, of a class falsely called harmed.
+    num_comparisons: gates a run may pass through (loop.rounds).
     resamples: bootstrap and swap draws, at least; more are drawn where the level asks for it. baseline_round: None
     without a baseline. num_excluded: gate images that could not score this lineage, passed on into the Score.
+    class_harm: whether a class that got significantly worse is told of, or makes the round `worse`.
     """
 
     level: float
@@ -52,6 +55,7 @@ class GateSpec:
     class_names: tuple[str, ...]
     baseline_round: int | None
     num_excluded: int = 0
+    class_harm: Literal["flag", "reject"] = "flag"
 
     @property
     def level_per_round(self) -> float:
@@ -94,10 +98,13 @@ def gate(baseline: ConfusionTable | None, candidate: ConfusionTable, spec: GateS
     if not shared or not present_classes(candidate.select(shared).total()).any():
         text = f"round {spec.baseline_round} and this round share no gate image with a label: nothing to compare"
         return GateDecision("inconclusive", (text,), None), result
-    measured = compare(baseline.select(shared), candidate.select(shared), spec)
-    outcome = outcome_of(measured, spec)
+    before, after = baseline.select(shared), candidate.select(shared)
+    measured, harm = compare(before, after, spec), class_harm(before, after, spec)
+    outcome: Outcome = "worse" if harm and spec.class_harm == "reject" else outcome_of(measured, spec)
     reasons = reasons_of(outcome, measured, spec, len(candidate.image_ids))
-    return GateDecision(outcome, reasons, measured.gain), result
+    if harm:
+        reasons = (reasons[0], harm_sentence(harm, spec.class_harm == "reject"), *reasons[1:])
+    return GateDecision(outcome, reasons, measured.gain, tuple(harm)), result
 
 
 def score(table: ConfusionTable, spec: GateSpec) -> Score:
@@ -145,6 +152,15 @@ def compare(baseline: ConfusionTable, candidate: ConfusionTable, spec: GateSpec)
         chance_loss=chance_loss,
         num_images=num_images,
     )
+
+
+def class_harm(baseline: ConfusionTable, candidate: ConfusionTable, spec: GateSpec) -> dict[str, Interval]:
+    """Return the change of every class that got significantly worse, by its name."""
+    classes = present_classes(candidate.total())
+    base, student = areas_of(baseline.counts, classes), areas_of(candidate.counts, classes)
+    found = harmed(base, student, HarmSpec(spec.level_per_round, spec.resamples, spec.seed))
+    names = [name for name, present in zip(spec.class_names, classes, strict=True) if present]
+    return {names[position]: change for position, change in found.items()}
 
 
 def outcome_of(measured: Comparison, spec: GateSpec) -> Outcome:

@@ -2,7 +2,8 @@
 
 `worse` keeps the old teacher; `improved` and `inconclusive` make the student the next teacher, since an inconclusive
 round may lead on. The winner is the round with the best point score, the earlier one on a tie. Patience counts the
-rounds since that was last beaten. Nothing here looks at a clock: the hours spent are handed in.
+rounds since that was last beaten. A round that was rejected for the harm it does to a class (`worse` in spite of its
+point score, loop.class_harm) cannot win. Nothing here looks at a clock: the hours spent are handed in.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ def round_seed(seed: int, round_index: int) -> int:
 
 
 def winner(history: Sequence[RoundRecord]) -> RoundRecord:
-    """Return the round with the best mIoU point score, the earliest of equals. history: not empty.
+    """Return the round with the best mIoU point score that is not `worse`, the earliest of equals. history: not empty.
 
     The winner so far is also what the gate compares the next student with.
     """
     best = history[0]
     for record in history[1:]:
-        if _beats(record.score.miou.point, best.score.miou.point):
+        if record.decision.outcome != "worse" and _beats(record.score.miou.point, best.score.miou.point):
             best = record
     return best
 

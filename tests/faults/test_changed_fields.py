@@ -118,6 +118,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "loop.max_hours": ("loop.max_hours=5", JUDGED),
     "loop.gate_level": ("loop.gate_level=0.1", JUDGED),
     "loop.gate_resamples": ("loop.gate_resamples=200", JUDGED),
+    "loop.class_harm": ("loop.class_harm=reject", JUDGED),
     "loop.require_approval": ("loop.require_approval=true", FREE),
     "loop.control": ("loop.control=true", CONTROL),
     "loop.final_refit": ("loop.final_refit=true", REFIT),

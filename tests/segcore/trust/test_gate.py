@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from benchmarks.gate import Case, null_run
+from benchmarks.gate_scenes import NAMES, Scenes, image_ids
 from segcore.errors import DataError, HonestScoreError
 from segcore.trust.confusion import ConfusionTable, miou
 from segcore.trust.gate import GateSpec, gate, score
-
-NAMES = ("background", "bottle", "can", "battery")
 
 
 def spec_of(**changes):
@@ -20,52 +20,11 @@ def spec_of(**changes):
     return GateSpec(**(fields | changes))
 
 
-def ids_of(count):
-    return tuple(f"val/{index:04d}.jpg" for index in range(count))
-
-
-class Scenes:
-    """Images with truth areas and a difficulty that all models share; the last class is rare."""
-
-    def __init__(self, num_images, rare, rng):
-        shown = rng.random((num_images, len(NAMES))) < 0.6
-        shown[:, 0] = True
-        shown[:, -1] = rng.random(num_images) < rare
-        shown[0, -1] = True
-        self.areas = np.where(shown, rng.lognormal(7, 1, shown.shape), 0)
-        self.difficulty = rng.normal(0, 1, shown.shape)
-
-    def student(self, rng, skill=1.0):
-        """Return the confusions of a model of this skill, with errors of its own on every image."""
-        num_images, num_classes = self.areas.shape
-        recall = 1 / (1 + np.exp(-(skill + self.difficulty + rng.normal(0, 0.7, self.areas.shape))))
-        missed = self.areas * (1 - recall)
-        counts = missed[:, :, None] * rng.dirichlet(np.full(num_classes, 0.5), (num_images, num_classes))
-        diagonal = np.arange(num_classes)
-        counts[:, diagonal, diagonal] += self.areas * recall
-        return ConfusionTable(ids_of(num_images), counts.astype(np.int64))
-
-
-def run_claims_a_gain(num_images, rare, num_rounds, seed):
-    """Play a run in which no round is truly better than another; each is gated against the winner so far."""
-    rng = np.random.default_rng([num_images, num_rounds, seed])
-    scenes = Scenes(num_images, rare, rng)
-    best = scenes.student(rng)
-    spec = spec_of(num_comparisons=num_rounds, seed=seed)
-    best_score, claimed = score(best, spec).miou.point, False
-    for _ in range(num_rounds):
-        student = scenes.student(rng)
-        decision, result = gate(best, student, spec)
-        claimed |= decision.outcome == "improved"
-        if result.miou.point > best_score:
-            best, best_score = student, result.miou.point
-    return claimed
-
-
-@pytest.mark.parametrize(("num_images", "rare", "num_rounds"), [(12, 0.02, 3), (40, 0.05, 3), (40, 0.3, 5)])
-def test_at_most_5_percent_of_runs_with_nothing_gained_claim_a_gain(num_images, rare, num_rounds):
-    claims = sum(run_claims_a_gain(num_images, rare, num_rounds, seed) for seed in range(150))
-    assert claims / 150 <= 0.05
+@pytest.mark.parametrize("case", [Case(12, 0.05, 3), Case(40, 0.3, 4)])
+def test_at_most_5_percent_of_runs_with_nothing_gained_claim_a_gain_or_harm(case):
+    claims = [null_run(case, seed) for seed in range(60)]
+    assert sum(gained for gained, _ in claims) / 60 <= 0.05
+    assert sum(harm for _, harm in claims) / 60 <= 0.05
 
 
 def test_a_gain_of_the_size_the_power_statement_names_is_found_about_half_the_time():
@@ -99,6 +58,26 @@ def test_the_outcome_follows_the_skill_and_explains_itself(skill, outcome, words
     assert result.miou.low < result.miou.point < result.miou.high
 
 
+@pytest.mark.parametrize(("class_harm", "outcome"), [("flag", "improved"), ("reject", "worse")])
+def test_a_round_that_gains_but_loses_a_class_is_told_of_or_rejected(class_harm, outcome):
+    rng = np.random.default_rng(4)
+    scenes = Scenes(150, 0.5, rng)
+    student = scenes.student(rng, np.array([3.0, 3.0, 3.0, -0.5]))
+    decision, _ = gate(scenes.student(rng), student, spec_of(class_harm=class_harm))
+    assert decision.outcome == outcome
+    assert decision.harmed == ("battery",)
+    assert "significantly worse at battery \N{MINUS SIGN}0." in decision.reasons[1]
+    assert decision.delta.low > 0
+
+
+def test_a_loss_that_one_single_image_shows_is_no_harm():
+    counts = np.tile(np.array([[100, 0], [0, 0]], np.int64), (30, 1, 1))
+    before, after = counts.copy(), counts.copy()
+    before[0], after[0] = [[50, 0], [10, 40]], [[50, 0], [40, 10]]
+    tables = [ConfusionTable(image_ids(30), table) for table in (before, after)]
+    assert gate(*tables, spec_of(class_names=("background", "battery")))[0].harmed == ()
+
+
 def test_round_0_has_nothing_to_be_compared_with():
     rng = np.random.default_rng(1)
     student = Scenes(20, 0.3, rng).student(rng)
@@ -123,7 +102,7 @@ def test_a_gain_that_one_single_image_shows_is_no_gain():
     before, after = counts.copy(), counts.copy()
     before[0], after[0] = [[50, 0], [40, 10]], [[50, 0], [10, 40]]
     names = {"class_names": ("background", "battery")}
-    decision, _ = gate(ConfusionTable(ids_of(30), before), ConfusionTable(ids_of(30), after), spec_of(**names))
+    decision, _ = gate(ConfusionTable(image_ids(30), before), ConfusionTable(image_ids(30), after), spec_of(**names))
     assert decision.delta.low > 0
     assert decision.outcome == "inconclusive"
     assert "rests on too few images" in decision.reasons[1]
@@ -159,14 +138,14 @@ def test_dropping_a_class_that_truth_lacks_is_no_gain():
     counts = np.tile(np.array([[90, 10], [0, 0]], np.int64), (30, 1, 1))
     moved = np.tile(np.array([[90, 0], [0, 0]], np.int64), (30, 1, 1))
     names = {"class_names": ("background", "battery")}
-    _, before = gate(None, ConfusionTable(ids_of(30), counts), spec_of(**names))
+    _, before = gate(None, ConfusionTable(image_ids(30), counts), spec_of(**names))
     assert before.miou.point == pytest.approx(0.9)
     assert before.class_iou == (pytest.approx(0.9), 0.0)
-    _, after = gate(None, ConfusionTable(ids_of(30), moved), spec_of(**names))
+    _, after = gate(None, ConfusionTable(image_ids(30), moved), spec_of(**names))
     assert after.class_iou[1] is None
 
 
 @pytest.mark.parametrize(("counts", "error"), [((3, 4, 4), HonestScoreError), ((3, 2, 2), DataError)])
 def test_what_cannot_be_scored_is_refused(counts, error):
     with pytest.raises(error):
-        score(ConfusionTable(ids_of(3), np.zeros(counts, np.int64)), spec_of())
+        score(ConfusionTable(image_ids(3), np.zeros(counts, np.int64)), spec_of())
