@@ -26,7 +26,9 @@ from segcore.steps.places import (
     report_place,
     student_place,
 )
+from segcore.steps.plan_growth import growth_of
 from segcore.steps.plan_inspection import planned_inspection
+from segcore.steps.plan_lines import PlanLines
 from segcore.steps.plan_steps import (
     PlannedRun,
     PlannedStep,
@@ -34,22 +36,18 @@ from segcore.steps.plan_steps import (
     has_pool,
     labelled_shard,
     labels_place,
-    missing,
-    resumed,
     shards_line,
 )
-from segcore.steps.plan_work import RunSize, Work, size_from_dataset, size_from_index
+from segcore.steps.plan_work import size_from_dataset, size_from_index
 from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
 from segcore.steps.quality_card import InspectSpec
 from segcore.steps.refit import refit_spec, wants_refit
-from segcore.steps.run import Run
 from segcore.steps.train import (
     PseudoLabels,
     Student,
     TrainSpec,
     has_given_teacher,
     import_step,
-    iterations_of,
     student_of,
     train_step,
     wants_control,
@@ -85,7 +83,7 @@ def plan_run(config: RunConfig, folder: Path) -> Plan:
     """
     walk = Walk(PlannedRun(folder.name, str(folder), planned=config))
     index, stale_data = walk.index()
-    ending = walk.unknown_loop(0) if index is None else walk.loop(index)
+    ending = walk.unindexed() if index is None else walk.loop(index)
     return Plan(folder, config_changes(config, folder), stale_data, tuple(walk.steps), ending, tuple(walk.met))
 
 
@@ -97,41 +95,8 @@ def config_changes(config: RunConfig, folder: Path) -> tuple[str, ...]:
     return tuple(f"{name}: {shown(old, name)} -> {shown(new, name)}" for name in effective_changes(old, new))
 
 
-class Walk:
-    """The loop, walked over what is published; steps collects the lines of the plan, met what they stand for."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.steps: list[PlannedStep] = []
-        self.met: list[tuple[Step, Published | None]] = []
-        self.size: RunSize | None = None
-
-    def add(self, step: PlannedStep) -> None:
-        """Append a line."""
-        self.steps.append(step)
-
-    def after(self, place: str, work: Work | None, upstream: str | None = None) -> None:
-        """Append a step whose inputs are not known before upstream, else the step above it, is done."""
-        self.add(PlannedStep(place, "after", (upstream or self.steps[-1].place,), work=work))
-
-    def meet(self, step: Step, work: Work) -> Published | None:
-        """Look a step up and append what was found."""
-        found = look(self.run.path, step)
-        self.met.append((step, found))
-        if found is not None:
-            self.add(PlannedStep(step.place, "reuse"))
-            return found
-        verdict, because = missing(self.run, step)
-        done, note = resumed(self.run, step)
-        left = Work(work.kind, work.amount * (1 - done), work.file_bytes)
-        self.add(PlannedStep(step.place, verdict, because, note, left))
-        return None
-
-    @property
-    def sized(self) -> RunSize:
-        """Return how many images there are; known once the index was looked up."""
-        assert self.size is not None, "the index comes first"
-        return self.size
+class Walk(PlanLines):
+    """The loop, walked over what is published."""
 
     def index(self) -> tuple[Index | None, bool]:
         """Look the index up; return it, and whether one of other data is there. Hashes images only if there is one."""
@@ -146,12 +111,21 @@ class Walk:
         if found is None:
             self.size = size_from_dataset(run.config, load_dataset(run.config))
             self.meet(step, self.size.index_work())
+            self.grown = growth_of(run, step)
             return None, all(manifest.key != step.key for _, manifest in others)
         value: Any = found.value
         index = Index(found.output(run.path), value["digests"], value["num_images"])
         self.size = size_from_index(run, index)
         self.meet(step, self.size.index_work())
         return index, False
+
+    def unindexed(self) -> str:
+        """Walk a run whose index is to be made: round 0 is known where only the pool differs from the old one."""
+        if self.grown is None:
+            return self.unknown_loop(0)
+        if self.round(self.grown.index, ()) is None:
+            self.grown = None  # nobody has labelled yet
+        return self.unknown_loop(1)
 
     def loop(self, index: Index) -> str:
         """Walk rounds for as long as their results are there; return why the loop ends, as far as is known."""
@@ -198,12 +172,6 @@ class Walk:
         step = import_step(spec) if given else train_step(spec)
         found = self.meet(step, self.student_work(spec.round_index))
         return None if found is None else student_of(self.run, found)
-
-    def student_work(self, round_index: int) -> Work:
-        """Return the work of a round's student."""
-        if round_index == 0 and has_given_teacher(self.run):
-            return Work("import", 1.0, 0.0)
-        return self.sized.train_work(iterations_of(self.run.config, round_index))
 
     def evaluation(self, spec: EvaluateSpec) -> Evaluation | None:
         """Look an evaluation up; a lineage that too few images may score is told."""
@@ -284,45 +252,3 @@ class Walk:
             self.after(place, self.sized.evaluate_work(self.sized.num_gate))
             return
         self.evaluation(EvaluateSpec(self.run, index, student_of(self.run, found).checkpoint, place))
-
-    def unknown_student(self, round_index: int) -> None:
-        """Append a student whose pseudo-labels are not there yet, and its score."""
-        self.after(student_place(round_index), self.student_work(round_index))
-        self.unknown_score(round_index)
-
-    def unknown_score(self, round_index: int) -> None:
-        """Append the score and decision of a student that is not there yet."""
-        self.after(evaluation_place(round_index), self.sized.evaluate_work(self.sized.num_gate))
-        self.after(gate_place(round_index), None)
-
-    def unknown_loop(self, first_round: int) -> str:
-        """Append every round from first_round on that may come, and the end; return how far the loop may go."""
-        last = self.run.config.loop.rounds
-        for round_index in range(first_round, last + 1):
-            if round_index > 0:
-                self.unknown_pool(round_index)
-            self.unknown_student(round_index)
-        decided = self.steps[-1].place
-        if self.sized.num_pool:
-            self.unknown_pool(None)
-        if self.sized.num_report:
-            self.after(report_place(), self.sized.evaluate_work(self.sized.num_report), decided)
-        if self.run.config.loop.control and last > 0:
-            self.after(control_place(last), self.student_work(last), decided)
-            self.after(control_evaluation_place(last), self.sized.evaluate_work(self.sized.num_gate))
-        if self.run.config.loop.final_refit:
-            self.after(refit_place(), self.student_work(last))
-        self.after("outputs", None)
-        return f"up to round {last}, while the gate, patience and budget allow (at most: the best case needs less)"
-
-    def unknown_pool(self, place: int | None) -> None:
-        """Append a labelling whose teacher is not there yet."""
-        num_images = self.sized.num_labelled(final=place is None)
-        self.after(labels_place(place), self.sized.label_work(num_images))
-        self.after(calibration_place(place), self.sized.calibrate_work())
-        self.unknown_labels(place)
-
-    def unknown_labels(self, place: int | None) -> None:
-        """Append the pseudo-labels of a labelling that is not there yet, and their card."""
-        self.after(pseudo_labels_place(place), self.sized.filter_work())
-        self.after(card_place(place), self.sized.inspect_work())
