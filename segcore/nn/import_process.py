@@ -35,7 +35,7 @@ def run(job: ImportJob) -> None:
     from segcore.nn.weights import apply_weights, load_foreign
 
     spec = ModelSpec(None, job.config, None, 1, job.class_names, job.palette)
-    config = model_config(spec, job.size)
+    config = model_config(spec, job.size, trained=False)
     network = build_network(config)
     check_outputs(network, len(job.class_names))
     report = apply_weights(network, load_foreign(Path(job.checkpoint)), job.checkpoint)

@@ -24,11 +24,11 @@ from segcore.process.jobs import ModelSpec
 log = logging.getLogger(__name__)
 
 
-def model_config(spec: ModelSpec, size: int) -> Config:
+def model_config(spec: ModelSpec, size: int, trained: bool = True) -> Config:
     """Return the config of a student: model, imports and test pipelines, with nothing that is fetched or run on load.
 
-    size: longer image side of training and of single-view prediction, px. A config file is executed; it is the
-    user's own, named in the run config.
+    size: longer image side of training and of single-view prediction, px. trained: False for a model that will only
+    label. A config file is executed; it is the user's own, named in the run config.
     """
     num_classes = len(spec.class_names)
     if spec.preset is not None:
@@ -37,7 +37,7 @@ def model_config(spec: ModelSpec, size: int) -> Config:
     else:
         given = read_config(Path(spec.config or ""))
         model, imports = given.model, list(given.get("custom_imports", {}).get("imports", []))
-    adapt(model, num_classes, size)
+    adapt(model, num_classes, size, trained)
     return Config(
         {
             "default_scope": "mmseg",
@@ -65,12 +65,20 @@ def read_config(path: Path) -> Config:
     return config
 
 
-def adapt(model: ConfigDict, num_classes: int, size: int) -> None:
-    """Fit a model dict in place to our classes and crops, and drop what would fetch weights or need several GPUs."""
+def adapt(model: ConfigDict, num_classes: int, size: int, trained: bool = True) -> None:
+    """Fit a model dict in place to our classes and crops, and drop what would fetch weights or need several GPUs.
+
+    A head of one sigmoid channel is trained as a softmax over both classes; it stays what it is where it only labels.
+    """
     for head in heads(model):
+        one_channel = head.get("out_channels") == 1
+        if one_channel and not trained:
+            continue
         head.num_classes = num_classes
         head.out_channels = num_classes
         head.setdefault("loss_decode", ConfigDict(type="CrossEntropyLoss"))
+        for loss in nested_dicts(head.loss_decode) if one_channel else ():
+            loss.pop("use_sigmoid", None)
     for part in nested_dicts(model):
         if part.get("type") == "SyncBN":
             part.type = "BN"
@@ -161,8 +169,8 @@ def apply_start_weights(network: BaseSegmentor, path: Path) -> None:
 
 
 def check_outputs(network: BaseSegmentor, num_classes: int) -> None:
-    """Raise ConfigError unless the classifier is a softmax over num_classes."""
-    if network.out_channels != num_classes:
+    """Raise ConfigError unless the classifier is a softmax over num_classes, or one sigmoid channel for two classes."""
+    if network.out_channels != num_classes and (network.out_channels, num_classes) != (1, 2):
         raise ConfigError(
             f"model config: decode_head must have {num_classes} outputs, one per class, got {network.out_channels}"
         )

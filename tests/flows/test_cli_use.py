@@ -102,12 +102,12 @@ def test_a_foreign_model_labels_a_folder(student: Path, data: Path, home: Path, 
         assert set(np.unique(np.array(png)).tolist()) <= {0, 1, 2}
 
 
-def test_a_folder_labelled_as_coco_has_every_pixel_annotated(
+def test_a_folder_labelled_by_two_models_as_coco_has_every_pixel_annotated(
     student: Path, data: Path, home: Path, tmp_path: Path
 ) -> None:
     done = segloop_for_real(
-        home, "predict", "--checkpoint", student, "--classes", CLASSES, "--images", data / "test",
-        "--out", tmp_path / "out", "--views", "64", "--device", "cpu",
+        home, "predict", "--checkpoint", student, "--checkpoint", student.parent, "--weight", 2, "--weight", 1,
+        "--classes", CLASSES, "--images", data / "test", "--out", tmp_path / "out", "--views", "64", "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     coco = COCO(str(tmp_path / "out" / "annotations.json"))

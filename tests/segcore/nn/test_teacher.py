@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
 from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
 
 from segcore.config.schema import LabelConfig
 from segcore.errors import CheckpointError, ConfigError
 from segcore.nn.networks import build_network, read_config
+from segcore.nn.predictor import open_predictor
 from segcore.nn.teacher import (
     Teacher,
     decided,
@@ -18,41 +23,17 @@ from segcore.nn.teacher import (
     normalised_weights,
     open_teachers,
 )
-from segcore.process.jobs import PredictJob, TeacherFiles
+from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, TeacherFiles
+from segcore.pseudo.confidence import quantise
+from segcore.pseudo.predictions import read_predictions
+
+from .teacher_files import teacher_files
 
 pytestmark = [  # what mmseg says of two classes, whichever way they are told apart
     pytest.mark.filterwarnings("ignore:threshold is not defined for binary:UserWarning"),
     pytest.mark.filterwarnings("ignore:For binary segmentation, we suggest:UserWarning"),
 ]
-CONFIG = """
-data_preprocessor = dict(type='SegDataPreProcessor', mean=[1., 2., 3.], std=[40., 50., 60.], bgr_to_rgb=True)
-model = dict(
-    type='EncoderDecoder',
-    backbone=dict(type='MobileNetV2', widen_factor=0.1, out_indices=(1, 3), norm_cfg=dict(type='BN')),
-    decode_head={head},
-    auxiliary_head=dict(type='FCNHead', in_channels=8, in_index=0, channels=4, num_convs=1, num_classes=2,
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
-    test_cfg=dict(mode='whole'),
-)
-"""
-HEAD = (
-    "dict(type='FCNHead', in_channels=8, in_index=1, channels=4, num_convs=1, num_classes={classes}, "
-    "out_channels={out}, threshold={threshold}, "
-    "loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True, use_sigmoid={sigmoid}))"
-)
-
-
-def teacher_files(
-    root: Path, classes: int = 2, out: int = 1, threshold: float | None = None, seed: int = 0
-) -> TeacherFiles:
-    """Return a small mmseg network with random weights, as files."""
-    head = HEAD.format(classes=classes, out=out, threshold=threshold, sigmoid=out == 1)
-    path = root / f"net_{classes}_{out}_{threshold}_{seed}"
-    path.with_suffix(".py").write_text(CONFIG.format(head=head))
-    torch.manual_seed(seed)
-    network = build_network(read_config(path.with_suffix(".py")))
-    torch.save({"state_dict": network.state_dict()}, path.with_suffix(".pth"))
-    return TeacherFiles(str(path.with_suffix(".pth")), str(path.with_suffix(".py")))
+STRETCH = 40
 
 
 def opened(*files: TeacherFiles, num_classes: int | None = 2) -> tuple[Teacher, ...]:
@@ -87,6 +68,56 @@ def test_a_one_channel_head_gives_the_label_map_of_mmseg_at_its_threshold(
     assert 0.3 < class_ids.float().mean() < 0.7
     assert np.array_equal(class_ids.numpy(), mmseg_label_map(teacher.network, inputs))
     assert torch.equal(confidence, probabilities[0].gather(0, class_ids[None])[0])
+
+
+def test_several_views_of_a_one_channel_head_are_the_mean_of_mmsegs_sigmoids(tmp_path: Path) -> None:
+    files, sizes = teacher_files(tmp_path, threshold=0.4), (64, 96)
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.GaussianBlur(image, (0, 0), 6))
+    network = build_network(read_config(Path(files.config))).eval()
+    network.load_state_dict(torch.load(files.checkpoint, weights_only=True)["state_dict"])
+    spread_out(network, files, float(np.median(mean_sigmoid(network, tmp_path, sizes))), around=0.4)
+    expected = mean_sigmoid(network, tmp_path, sizes)
+
+    predictor = open_predictor(PredictJob((files,), 2, LabelConfig(sizes=sizes), device="cpu"))
+    request = PredictRequest((PredictImage("a", str(tmp_path / "a.png")),), str(tmp_path / "out.parquet"))
+    assert predictor.run(request, lambda done, working: None) == ()
+    (found,) = read_predictions(tmp_path / "out.parquet")
+    no_tie = np.abs(expected - 0.4) > 1e-4
+    assert 0.2 < (expected > 0.4).mean() < 0.8
+    assert np.array_equal(found.label_map[no_tie], (expected > 0.4)[no_tie])
+    confidence = np.where(expected > 0.4, expected, 1 - expected)
+    assert np.all(found.confidence[no_tie] <= quantise(np.minimum(confidence + 1e-4, 1))[no_tie])
+    assert np.all(found.confidence[no_tie] >= quantise(np.maximum(confidence - 1e-4, 0))[no_tie])
+
+
+def mean_sigmoid(network: BaseSegmentor, folder: Path, sizes: tuple[int, ...]) -> np.ndarray:
+    """Return the mean over mmseg's own views of the sigmoid that it gives for each of them: (H, W)."""
+    init_default_scope("mmseg")
+    flips = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0, "direction": "horizontal"}]
+    resizes = [{"type": "Resize", "scale": (size, size), "keep_ratio": True} for size in sizes]
+    views = {"type": "TestTimeAug", "transforms": [resizes, flips, [{"type": "PackSegInputs"}]]}
+    data = Compose([{"type": "LoadImageFromFile"}, views])({"img_path": str(folder / "a.png")})
+    batch = pseudo_collate([data])
+    with torch.no_grad():
+        found = [
+            network.test_step({"inputs": inputs, "data_samples": samples})[0].seg_logits.data[0]
+            for inputs, samples in zip(batch["inputs"], batch["data_samples"], strict=True)
+        ]
+    return torch.stack(found).mean(dim=0).numpy()
+
+
+def spread_out(network: BaseSegmentor, files: TeacherFiles, median: float, around: float) -> None:
+    """Stretch the logits of a one-channel head, whose median probability is known, so that both classes are there."""
+    head = network.decode_head.conv_seg
+    with torch.no_grad():
+        head.bias.copy_(STRETCH * (head.bias - logit(median)) + logit(around))
+        head.weight *= STRETCH
+    torch.save({"state_dict": network.state_dict()}, files.checkpoint)
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
 
 
 def test_a_softmax_head_gives_the_label_map_of_mmseg_and_its_softmax(tmp_path: Path) -> None:
