@@ -176,6 +176,10 @@ class FilterConfig(Section):
     )
     min_component_px: Annotated[int, Field(ge=0)] = Field(0, description="smaller connected components are ignored")
     min_component_score: Fraction = Field(0.0, description="components of less mean confidence are ignored")
+    reliable_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of pool images, those whose views agree most, that are labelled in round 1"
+    )
+    reliable_step: Fraction = Field(0.5, description="growth of that share a round")
     boundary_px: Annotated[int, Field(ge=0)] = Field(0, description="width of the ignored band at class boundaries")
 
 
@@ -269,3 +273,12 @@ class RunConfig(Section):
     loop: LoopConfig = LoopConfig()
     outputs: OutputConfig = OutputConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _views_to_agree(self) -> RunConfig:
+        if self.filter.reliable_share < 1 and len(self.label.sizes) == 1 and not self.label.flip:
+            raise ValueError(
+                f"filter.reliable_share must be 1 where label has one view, got {self.filter.reliable_share}: images "
+                "are ranked by how far their views agree; set label.flip or name a second of label.sizes"
+            )
+        return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from segcore.pseudo.chunks import (
 )
 from segcore.pseudo.confidence import NUM_LEVELS
 from segcore.pseudo.histograms import CalibHistogram
+from segcore.pseudo.predictions import read_image_ids
 from segcore.pseudo.quality import QualityTally, quality_card
+from segcore.pseudo.selection import reliable_images, reliable_share
 from segcore.pseudo.thresholds import Evidence, thresholds
 from segcore.pseudo.workers import Workers
 from segcore.records import ClassMap, ImageRecord
@@ -67,11 +69,13 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
 
     Thresholds follow from the histograms that are stored with the predictions. Then one pass over the maps, by as many
     processes as there are cores where there is much to do; what is written does not depend on how many, and is
-    written chunk after chunk as it comes. Returns the number of images and annotations, coverage, alarms, and the pool
-    images without a prediction ("missing", quarantined while labelling), which are in none of the files.
+    written chunk after chunk as it comes. Returns the number of images and annotations, coverage, alarms, and the
+    pool images that are in none of the files: those without a prediction ("missing", quarantined while labelling) and
+    those whose views agree too little for this round ("unreliable").
     """
     label_maps_of.cache_clear()  # the last round may have been made anew under its old name
-    chunks, histogram = pool_chunks(spec)
+    reliable = reliable_images(spec.images, spec.predictions, reliable_share(spec.filter, spec.round_index))
+    chunks, histogram = pool_chunks(replace(spec, images=reliable))
     cut = thresholds(spec.filter, spec.class_map.names, Evidence(histogram, spec.calib), spec.round_index)
     origin = Origin(spec.teacher, spec.round_index, cut.tau)
     job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous)
@@ -86,13 +90,23 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     card = quality_card(tally, cut, histogram.sum(axis=1), spec.truth_share)
     write_json(out_dir / THRESHOLDS, cut.to_json())
     write_json(out_dir / QUALITY, card)
-    found = {image.image_id for image in images}
     return {
         "num_images": len(images),
         "num_annotations": writer.num_annotations,
         "coverage": card["coverage"],
         "alarms": card["alarms"],
-        "missing": [image.image_id for image in spec.images if image.image_id not in found],
+        **left_out(spec, images),
+    }
+
+
+def left_out(spec: PseudoLabelSpec, images: Sequence[ImageRecord]) -> dict[str, list[str]]:
+    """Return the pool images without a label: "missing" have no prediction, "unreliable" wait for a later round."""
+    labelled = {image.image_id for image in images}
+    without = [image.image_id for image in spec.images if image.image_id not in labelled]
+    predicted = {image_id for path in spec.predictions for image_id in read_image_ids(path)} if without else set()
+    return {
+        "missing": [image_id for image_id in without if image_id not in predicted],
+        "unreliable": [image_id for image_id in without if image_id in predicted],
     }
 
 

@@ -178,7 +178,8 @@ def build_guarded(spec: GuardSpec, out_dir: Path) -> dict[str, Any]:
     """Write the same files as build_pseudo_labels (segcore/pseudo/build.py), guarded; return the same value."""
     maps_of.cache_clear()  # a round may have been made anew under its old name
     stored_predictions.cache_clear()
-    pool = {image.image_id: image for image in spec.images}
+    drafts = maps_of(spec.draft / LABEL_MAPS)  # without the images that are not reliable enough for this round
+    pool = {image.image_id: image for image in spec.images if image.image_id in drafts}
     num_classes = spec.class_map.num_classes
     chunks = tuple(chunk for path in spec.predictions for chunk, _ in plan_chunks(path, pool, num_classes))
     images = tuple(image for chunk in chunks for image in chunk.images)

@@ -36,8 +36,9 @@ SCHEMA = pa.schema(
         pa.field("small_height", pa.int32()),
         pa.field("small_width", pa.int32()),
         pa.field("histogram", pa.binary(), nullable=False),
+        pa.field("agreement", pa.float64()),
     ],
-    metadata={"segloop.format": "predictions/2"},  # 2: with histograms
+    metadata={"segloop.format": "predictions/3"},  # 2: with histograms; 3: with agreement
 )
 
 
@@ -48,7 +49,8 @@ class Prediction:
     label_map: (H, W) uint8 class ids. confidence: (H, W) uint8 levels (segcore/pseudo/confidence.py).
     small_label_map: (h, w) uint8 class ids at submission size, from probabilities averaged to that size; None if the
     image is in no submission. histogram: (C, 256) integers, pixels by class id and level, where C is any number over
-    the highest class id; None if it was not counted, or not read: it is counted when written.
+    the highest class id; None if it was not counted, or not read: it is counted when written. agreement: of the
+    image's views (segcore/nn/agreement.py), in [0, 1]; None with one view, or not read.
     """
 
     image_id: str
@@ -56,6 +58,7 @@ class Prediction:
     confidence: NDArray[np.uint8]
     small_label_map: NDArray[np.uint8] | None = None
     histogram: NDArray[np.integer] | None = None
+    agreement: float | None = None
 
     def __post_init__(self) -> None:
         if self.label_map.shape != self.confidence.shape or self.label_map.ndim != 2:
@@ -127,6 +130,7 @@ def row_of(prediction: Prediction) -> dict[str, Any]:
         "small_height": None if small is None else small.shape[0],
         "small_width": None if small is None else small.shape[1],
         "histogram": histogram.astype(HISTOGRAM_TYPE).tobytes(),
+        "agreement": prediction.agreement,
     }
 
 
@@ -182,6 +186,13 @@ def read_histograms(path: Path) -> Iterator[tuple[tuple[str, NDArray[np.uint32]]
             )
 
 
+def read_agreements(path: Path) -> Iterator[tuple[str, float | None]]:
+    """Yield image_id and agreement of every image without reading its maps; None where an image had one view."""
+    with open_predictions(path) as parquet:
+        table = parquet.read(columns=["image_id", "agreement"])
+    yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
 def read_small_label_maps(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield image_id and (h, w) uint8 small label map of the images that have one; the large maps are not read."""
     columns = ["image_id", "small_label_map", "small_height", "small_width"]
@@ -233,7 +244,8 @@ def read_group(parquet: Any, group: int, path: Path, columns: list[str] | None =
 
 def prediction_of(table: Any, row: int, path: Path) -> Prediction:
     """Return one row of a table as a Prediction whose arrays share the table's memory."""
-    return Prediction(*large_maps_of(table, row, path), small_map_of(table, row, path), histogram_of(table, row, path))
+    maps = (*large_maps_of(table, row, path), small_map_of(table, row, path), histogram_of(table, row, path))
+    return Prediction(*maps, table["agreement"][row].as_py())
 
 
 def large_maps_of(table: Any, row: int, path: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:

@@ -25,7 +25,7 @@ from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # 2: predictions come with their histograms
+VERSION = 3  # 2: predictions come with their histograms; 3: with the agreement of views
 PREDICTIONS = "predictions.parquet"
 
 

@@ -124,6 +124,8 @@ def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
     value: Any = published.value
     if not published.reused:
         missing = f", {len(value['missing'])} images without a label" if value["missing"] else ""
+        if value["unreliable"]:
+            missing += f", {len(value['unreliable'])} images left for a later round, whose views agree least"
         logger.info(
             "%s: %d images, coverage %.3f (share of pixels that are kept)%s",
             filter_place(spec), value["num_images"], value["coverage"] or 0.0, missing,

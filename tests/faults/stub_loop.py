@@ -27,7 +27,8 @@ from segcore.steps import decide, evaluate, index, inspect_labels, label, output
 
 SIDE = 64
 SMALL = (
-    "loop.rounds=2", "loop.patience=9", "loop.gate_resamples=100", "label.num_shards=2", "roles.min_gate_images=1",
+    "loop.rounds=2", "loop.patience=9", "loop.gate_resamples=100", "label.num_shards=2", "label.flip=true",
+    "roles.min_gate_images=1",
 )  # fmt: skip
 CHECKPOINT = "iteration_00000001.pth"
 TASKS: dict[str, Callable[..., Any]] = {
@@ -80,7 +81,8 @@ def drawn(image: ImageRecord, weights: str, size: tuple[int, int] | None) -> Pre
     rng = np.random.default_rng(list(hashlib.sha256((weights + image.image_id).encode()).digest()))
     label_map = np.kron(rng.integers(0, 3, (8, 8), np.uint8), np.ones((SIDE // 8, SIDE // 8), np.uint8))
     confidence = rng.integers(30, 200, (SIDE, SIDE), np.uint8)
-    return Prediction(image.image_id, label_map, confidence, None if size is None else np.zeros(size, np.uint8))
+    small = None if size is None else np.zeros(size, np.uint8)
+    return Prediction(image.image_id, label_map, confidence, small, agreement=float(rng.random()))
 
 
 def replace_parts(put: Callable[[Any, str, Any], None]) -> None:

@@ -99,6 +99,13 @@ def test_broken_files(content: str, expected: str, write: Callable[[Any], Path])
         load_config(write(content))
 
 
+def test_images_are_not_ranked_by_the_agreement_of_one_view(write: Callable[[Any], Path]) -> None:
+    one_view = ["label.sizes=[64]", "label.flip=false", "filter.reliable_share=0.5"]
+    with pytest.raises(ConfigError, match=r"filter\.reliable_share must be 1 .* one view, got 0\.5.*set label\.flip"):
+        load_config(write(SMALL), one_view)
+    assert load_config(write(SMALL), [*one_view, "label.flip=true"]).filter.reliable_share == 0.5
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_config(tmp_path / "nowhere.yaml")

@@ -11,7 +11,7 @@ from segcore.pseudo.annotations import decode_annotations
 from segcore.pseudo.audit import audit
 from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels, num_workers
 from segcore.pseudo.histograms import CalibHistogram
-from segcore.pseudo.predictions import Prediction, PredictionWriter
+from segcore.pseudo.predictions import Prediction, PredictionWriter, read_predictions
 from segcore.records import ClassMap, ImageRecord
 
 CLASSES = ClassMap(("background", "bottle"), ((0, 0, 0), (9, 9, 9)), (None, 4))
@@ -50,6 +50,21 @@ def spec(tmp_path):
 def out(tmp_path):
     (tmp_path / "out").mkdir()
     return tmp_path / "out"
+
+
+def test_the_images_whose_views_agree_most_come_first_and_the_rest_in_later_rounds(spec, out):
+    agreement = {"u/2": 0.4, "u/0": 0.9, "val/c": 1.0, "u/1": 0.7, "u/3": 0.7}
+    for path in spec.predictions:
+        items = list(read_predictions(path))
+        with PredictionWriter(path) as writer:
+            for item in items:
+                writer.write(replace(item, agreement=agreement[item.image_id]))
+    half = replace(spec, filter=spec.filter.model_copy(update={"reliable_share": 0.5, "reliable_step": 0.25}))
+    value = build_pseudo_labels(half, out)
+    assert LabelMaps(out / "label_maps.arrow").ids() == ("u/0", "u/1")
+    assert (value["num_images"], value["missing"], value["unreliable"]) == (2, ["u/9"], ["u/2", "u/3"])
+    assert build_pseudo_labels(replace(half, round_index=2), out)["unreliable"] == ["u/2"]
+    assert build_pseudo_labels(replace(half, round_index=3), out)["unreliable"] == []
 
 
 def test_only_pool_images_with_a_prediction_are_labelled(spec, out):

@@ -1,0 +1,60 @@
+"""How far the views of an image agree: the measure of its reliability (segcore/pseudo/selection.py).
+
+Each view by itself would give a label map; agreement is the mean over views of its mean IoU with the label map that
+all views give together, over the classes in either. It is measured on every fourth pixel of every fourth row, which
+costs a sixteenth and tells as much.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segcore.nn.teacher import decided
+
+STEP_PX = 4
+
+
+class ViewAgreement:
+    """Counts, band by band, what each view says where all together say what.
+
+    `see` every view of a band, in the same order for each band, then `compare` with the band's final class ids.
+    threshold: of segcore.nn.teacher.joint_threshold().
+    """
+
+    def __init__(self, num_classes: int, threshold: float) -> None:
+        self.num_classes = num_classes
+        self.threshold = threshold
+        self.seen: list[Tensor] = []
+        self.counts: Tensor | None = None  # (V, C * C) int64, by view's class * C + final class
+
+    def see(self, probabilities_FCHW: Tensor) -> None:
+        """Take what a view says of a band, and its mirror image, if any, which is still mirrored."""
+        rows_FCHW = probabilities_FCHW[:, :, ::STEP_PX]
+        for mirrored, rows_CHW in enumerate(rows_FCHW):
+            sparse_CHW = (rows_CHW.flip(2) if mirrored else rows_CHW)[:, :, ::STEP_PX]
+            self.seen.append(decided(sparse_CHW, self.threshold)[0])
+
+    def compare(self, class_ids_HW: Tensor) -> None:
+        """Count what was seen of a band against what all views say together."""
+        final_HW = class_ids_HW[::STEP_PX, ::STEP_PX]
+        num_cells = self.num_classes**2
+        views = torch.arange(len(self.seen), device=final_HW.device)[:, None, None] * num_cells
+        cells = (torch.stack(self.seen) * self.num_classes + final_HW + views).flatten()
+        found = torch.zeros(len(self.seen) * num_cells, dtype=torch.int64, device=cells.device)
+        found.scatter_add_(0, cells, torch.ones_like(cells))
+        found = found.view(len(self.seen), num_cells)
+        self.counts = found if self.counts is None else self.counts + found
+        self.seen = []
+
+    def mean_iou(self) -> Tensor:
+        """Return the agreement, a float64 in [0, 1] on the device; nan with one view, which agrees with itself."""
+        assert self.counts is not None, "see and compare a band first"
+        if len(self.counts) == 1:
+            return self.counts.new_full((), torch.nan, dtype=torch.float64)
+        pairs = self.counts.view(-1, self.num_classes, self.num_classes)
+        hits = pairs.diagonal(dim1=1, dim2=2).double()
+        union = pairs.sum(1) + pairs.sum(2) - hits
+        present = union > 0
+        iou = torch.where(present, hits / union.clamp(min=1), 0.0).sum(1) / present.sum(1)
+        return iou.mean()
