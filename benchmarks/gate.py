@@ -20,7 +20,7 @@ LEVEL = 0.05
 RESAMPLES = 1000
 TRUE_IMAGES = 20_000  # on which the true gain of a skill is measured
 SKILLS = (1.1, 1.2, 1.3, 1.5, 1.8)  # of the student; the model before it has 1.0
-HARMED = np.array([1.3, 1.3, 1.3, 0.0])  # better at all classes but the rare one
+HARMED = np.array([2.5, 2.5, 2.5, -1.0])  # better at all classes but the rare one
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,18 @@ def spec_of(case: Case, seed: int) -> GateSpec:
 def null_run(case: Case, seed: int) -> tuple[bool, bool]:
     """Play a run whose models are all equally good; return whether it claimed a gain, and whether it claimed harm.
 
-    Each round is gated against the best before it by point score, as the loop does.
+    Each round is gated against the best before it by point score, and its classes against its teacher, as in the loop.
     """
     rng = np.random.default_rng([case.num_images, case.num_rounds, seed])
     scenes = Scenes(case.num_images, case.rare, rng)
     spec, best = spec_of(case, seed), scenes.student(rng)
+    teacher = best
     best_score, gained, harm = score(best, spec).miou.point, False, False
     for _ in range(case.num_rounds):
         student = scenes.student(rng)
-        decision, result = gate(best, student, spec)
+        decision, result = gate(best, student, spec, teacher)
         gained, harm = gained or decision.outcome == "improved", harm or bool(decision.harmed)
+        teacher = teacher if decision.outcome == "worse" else student
         if result.miou.point > best_score:
             best, best_score = student, result.miou.point
     return gained, harm
@@ -73,7 +75,8 @@ def found_harm(case: Case, seed: int) -> tuple[bool, bool]:
     """Gate a student that is better but for the rare class; return whether harm was seen, and whether a gain was."""
     rng = np.random.default_rng([case.num_images, 7, seed])
     scenes = Scenes(case.num_images, case.rare, rng)
-    decision, _ = gate(scenes.student(rng), scenes.student(rng, HARMED), spec_of(case, seed))
+    teacher = scenes.student(rng)
+    decision, _ = gate(teacher, scenes.student(rng, HARMED), spec_of(case, seed), teacher)
     return NAMES[-1] in decision.harmed, decision.outcome == "improved"
 
 

@@ -67,7 +67,9 @@ def judged(spec: DecideSpec) -> RoundRecord:
         class_harm=loop.class_harm,
     )
     baseline = None if best is None else read_confusions(run, best.evaluation)
-    decision, score = gate(baseline, read_confusions(run, spec.evaluation.output), gate_spec)
+    labelled_by = next((record for record in spec.history if record.student == spec.teacher), None)
+    teacher = None if labelled_by is None else read_confusions(run, labelled_by.evaluation)
+    decision, score = gate(baseline, read_confusions(run, spec.evaluation.output), gate_spec, teacher)
     return RoundRecord(
         round_index=spec.round_index,
         teacher=spec.teacher,

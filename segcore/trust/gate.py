@@ -79,11 +79,17 @@ class Comparison:
     num_images: int
 
 
-def gate(baseline: ConfusionTable | None, candidate: ConfusionTable, spec: GateSpec) -> tuple[GateDecision, Score]:
-    """Judge a student against the best round so far.
+def gate(
+    baseline: ConfusionTable | None,
+    candidate: ConfusionTable,
+    spec: GateSpec,
+    teacher: ConfusionTable | None = None,
+) -> tuple[GateDecision, Score]:
+    """Judge a student against the best round so far, and each of its classes against its teacher.
 
-    baseline: confusions of that round, None in round 0 (outcome `first`). candidate: confusions of the student. The
-    images in both are compared. Raises HonestScoreError without a labelled pixel, DataError when tables do not fit.
+    baseline: confusions of that round, None in round 0 (outcome `first`). candidate: confusions of the student.
+    teacher: of the model that labelled for it, None where that was never scored. Images in both are compared. Raises
+    HonestScoreError without a labelled pixel, DataError when tables do not fit.
     """
     result = score(candidate, spec)
     if baseline is None:
@@ -98,8 +104,8 @@ def gate(baseline: ConfusionTable | None, candidate: ConfusionTable, spec: GateS
     if not shared or not present_classes(candidate.select(shared).total()).any():
         text = f"round {spec.baseline_round} and this round share no gate image with a label: nothing to compare"
         return GateDecision("inconclusive", (text,), None), result
-    before, after = baseline.select(shared), candidate.select(shared)
-    measured, harm = compare(before, after, spec), class_harm(before, after, spec)
+    measured = compare(baseline.select(shared), candidate.select(shared), spec)
+    harm = {} if teacher is None else class_harm(teacher, candidate, spec)
     outcome: Outcome = "worse" if harm and spec.class_harm == "reject" else outcome_of(measured, spec)
     reasons = reasons_of(outcome, measured, spec, len(candidate.image_ids))
     if harm:
@@ -154,10 +160,16 @@ def compare(baseline: ConfusionTable, candidate: ConfusionTable, spec: GateSpec)
     )
 
 
-def class_harm(baseline: ConfusionTable, candidate: ConfusionTable, spec: GateSpec) -> dict[str, Interval]:
-    """Return the change of every class that got significantly worse, by its name."""
-    classes = present_classes(candidate.total())
-    base, student = areas_of(baseline.counts, classes), areas_of(candidate.counts, classes)
+def class_harm(teacher: ConfusionTable, candidate: ConfusionTable, spec: GateSpec) -> dict[str, Interval]:
+    """Return the change of every class that got significantly worse than the teacher's, by its name.
+
+    Not against the best round: that was picked for its luck, and against it every class of an equal student falls.
+    """
+    both = set(teacher.image_ids)
+    shared = tuple(sorted(image_id for image_id in candidate.image_ids if image_id in both))
+    before, after = teacher.select(shared), candidate.select(shared)
+    classes = present_classes(after.total())
+    base, student = areas_of(before.counts, classes), areas_of(after.counts, classes)
     found = harmed(base, student, HarmSpec(spec.level_per_round, spec.resamples, spec.seed))
     names = [name for name, present in zip(spec.class_names, classes, strict=True) if present]
     return {names[position]: change for position, change in found.items()}

@@ -1,4 +1,4 @@
-"""Per-class harm: a class that a student is significantly worse at, whatever its mIoU says.
+"""Per-class harm: a class that a student is significantly worse at than its teacher, whatever its mIoU says.
 
 A mean over classes can rise while a rare class is lost. A class counts as harmed when two tests agree, as for the gain
 of the whole (docs/explanation/gate.md): the interval of its change lies under 0, and swapping the two models' results
@@ -82,4 +82,4 @@ def harm_sentence(changes: dict[str, Interval], rejected: bool) -> str:
         f"{name} {change.point:+.3f} ({change.low:+.3f} … {change.high:+.3f})" for name, change in changes.items()
     ).replace("-", "\N{MINUS SIGN}")
     what = "so the round counts as worse (loop.class_harm: reject)" if rejected else "whatever its mIoU says"
-    return f"harm: significantly worse at {shown}, {what}"
+    return f"harm: significantly worse than its teacher at {shown}, {what}"

@@ -62,11 +62,11 @@ def test_the_outcome_follows_the_skill_and_explains_itself(skill, outcome, words
 def test_a_round_that_gains_but_loses_a_class_is_told_of_or_rejected(class_harm, outcome):
     rng = np.random.default_rng(4)
     scenes = Scenes(150, 0.5, rng)
-    student = scenes.student(rng, np.array([3.0, 3.0, 3.0, -0.5]))
-    decision, _ = gate(scenes.student(rng), student, spec_of(class_harm=class_harm))
+    teacher, student = scenes.student(rng), scenes.student(rng, np.array([3.0, 3.0, 3.0, -1.0]))
+    decision, _ = gate(teacher, student, spec_of(class_harm=class_harm), teacher)
     assert decision.outcome == outcome
     assert decision.harmed == ("battery",)
-    assert "significantly worse at battery \N{MINUS SIGN}0." in decision.reasons[1]
+    assert "significantly worse than its teacher at battery \N{MINUS SIGN}0." in decision.reasons[1]
     assert decision.delta.low > 0
 
 
@@ -75,7 +75,7 @@ def test_a_loss_that_one_single_image_shows_is_no_harm():
     before, after = counts.copy(), counts.copy()
     before[0], after[0] = [[50, 0], [10, 40]], [[50, 0], [40, 10]]
     tables = [ConfusionTable(image_ids(30), table) for table in (before, after)]
-    assert gate(*tables, spec_of(class_names=("background", "battery")))[0].harmed == ()
+    assert gate(*tables, spec_of(class_names=("background", "battery")), tables[0])[0].harmed == ()
 
 
 def test_round_0_has_nothing_to_be_compared_with():

@@ -28,6 +28,10 @@ def test_the_known_series_goes_on_past_its_third_round_and_ends_on_its_fourth():
     assert winner(history_of(series)).round_index == 3
 
 
+def test_a_round_that_was_rejected_for_harm_cannot_win_whatever_its_score():
+    assert winner(history_of([0.5, 0.9, 0.6], ["worse"])).round_index == 2
+
+
 def test_the_known_series_ends_at_its_third_round_with_patience_1():
     goes_on, reason = wants_another_round(history_of([0.758, 0.762, 0.761]), LoopConfig(rounds=6, patience=1))
     assert not goes_on
