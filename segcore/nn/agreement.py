@@ -18,26 +18,32 @@ STEP_PX = 4
 class ViewAgreement:
     """Counts, band by band, what each view says where all together say what.
 
-    `see` every view of a band, in the same order for each band, then `compare` with the band's final class ids.
-    threshold: of segcore.nn.teacher.joint_threshold().
+    `begin` with the first row of a band, `see` every view of it, in the same order for each band, then `compare` with
+    the band's final class ids. Which pixels are looked at does not depend on the bands. threshold: of segcore.nn.teacher.joint_threshold().
     """
 
     def __init__(self, num_classes: int, threshold: float) -> None:
         self.num_classes = num_classes
         self.threshold = threshold
+        self.first_row = 0  # of the band's rows that are looked at
         self.seen: list[Tensor] = []
         self.counts: Tensor | None = None  # (V, C * C) int64, by view's class * C + final class
 
+    def begin(self, top: int) -> None:
+        """Go on to the band that begins with row `top` of the image."""
+        self.first_row = -top % STEP_PX
+        self.seen = []
+
     def see(self, probabilities_FCHW: Tensor) -> None:
         """Take what a view says of a band, and its mirror image, if any, which is still mirrored."""
-        rows_FCHW = probabilities_FCHW[:, :, ::STEP_PX]
+        rows_FCHW = probabilities_FCHW[:, :, self.first_row :: STEP_PX]
         for mirrored, rows_CHW in enumerate(rows_FCHW):
             sparse_CHW = (rows_CHW.flip(2) if mirrored else rows_CHW)[:, :, ::STEP_PX]
             self.seen.append(decided(sparse_CHW, self.threshold)[0])
 
     def compare(self, class_ids_HW: Tensor) -> None:
         """Count what was seen of a band against what all views say together."""
-        final_HW = class_ids_HW[::STEP_PX, ::STEP_PX]
+        final_HW = class_ids_HW[self.first_row :: STEP_PX, ::STEP_PX]
         num_cells = self.num_classes**2
         views = torch.arange(len(self.seen), device=final_HW.device)[:, None, None] * num_cells
         cells = (torch.stack(self.seen) * self.num_classes + final_HW + views).flatten()
@@ -45,7 +51,6 @@ class ViewAgreement:
         found.scatter_add_(0, cells, torch.ones_like(cells))
         found = found.view(len(self.seen), num_cells)
         self.counts = found if self.counts is None else self.counts + found
-        self.seen = []
 
     def mean_iou(self) -> Tensor:
         """Return the agreement, a float64 in [0, 1] on the device; nan with one view, which agrees with itself."""

@@ -1,10 +1,11 @@
-"""From probabilities to what is kept of an image: label map, confidence levels, histogram; all made on the device.
+"""From probabilities to what is kept of an image: label map, confidence, histogram, agreement; made on the device.
 
 Only bytes leave it. On a GPU they are copied while it goes on with the next images; whoever writes them waits for them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segcore.errors import StepError
+from segcore.nn.agreement import ViewAgreement
 from segcore.nn.full_size import AreaAverage, ViewLogits
 from segcore.nn.teacher import Teacher, decided, joint_threshold
 from segcore.process.jobs import PredictImage
@@ -39,6 +41,7 @@ class FinalMaps:
     levels: Tensor  # (H, W) uint8
     histogram: Tensor  # (C, 256) int64
     extremes: Tensor  # (2,) float32: the lowest and the highest confidence
+    agreement: Tensor  # () float64: of the views, nan of one view
     small_label_map: Tensor | None  # (h, w) uint8
     wait: Callable[[], None]
 
@@ -51,13 +54,15 @@ class FinalMaps:
                 f"prediction: the checkpoint gives values that are no probabilities ({lowest} … {highest} for "
                 f"{self.image.image_id}); its training must have diverged"
             )
+        agreement = float(self.agreement)
         small = None if self.small_label_map is None else self.small_label_map.numpy()
         maps = (self.label_map.numpy(), self.levels.numpy())
-        return Prediction(self.image.image_id, *maps, small, self.histogram.numpy())
+        known = None if math.isnan(agreement) else agreement
+        return Prediction(self.image.image_id, *maps, small, self.histogram.numpy(), known)
 
 
 def final_maps(image: PredictImage, logits: ViewLogits, teachers: Sequence[Teacher]) -> FinalMaps:
-    """Return label map, levels, histogram and, if asked for, the small label map of one image."""
+    """Return label map, levels, histogram, agreement and, if asked for, the small label map of one image."""
     device, num_classes = logits.device, teachers[0].num_classes
     threshold = joint_threshold(teachers)
     label_map = torch.empty(logits.size, dtype=torch.uint8, device=device)
@@ -65,9 +70,12 @@ def final_maps(image: PredictImage, logits: ViewLogits, teachers: Sequence[Teach
     histogram = torch.zeros(num_classes * NUM_LEVELS, dtype=torch.int64, device=device)
     extremes: list[Tensor] = []
     average = AreaAverage(logits.size, image.small_size) if image.small_size is not None else None
+    agreement = ViewAgreement(num_classes, threshold)
     for rows in logits.bands():
-        probabilities_CHW = logits.probabilities(rows)
+        agreement.begin(rows.start)
+        probabilities_CHW = logits.probabilities(rows, agreement.see)
         class_ids, confidence = decided(probabilities_CHW, threshold)
+        agreement.compare(class_ids)
         of_band = quantised(confidence)
         label_map[rows], levels[rows] = class_ids, of_band
         histogram += counted(class_ids * NUM_LEVELS + of_band, len(histogram))
@@ -78,7 +86,8 @@ def final_maps(image: PredictImage, logits: ViewLogits, teachers: Sequence[Teach
     lowest_highest = torch.stack([*torch.stack(extremes).amin(0)[:1], *torch.stack(extremes).amax(0)[1:]])
     counts = histogram.view(num_classes, NUM_LEVELS)
     kept = (on_host(label_map), on_host(levels), on_host(counts), on_host(lowest_highest))
-    return FinalMaps(image, *kept, on_host(small) if small is not None else None, wait_for(device))
+    agreed = on_host(agreement.mean_iou())
+    return FinalMaps(image, *kept, agreed, on_host(small) if small is not None else None, wait_for(device))
 
 
 def quantised(confidence: Tensor) -> Tensor:

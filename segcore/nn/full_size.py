@@ -7,7 +7,7 @@ confidence (segcore/nn/final_maps.py), and dropped. An image of common size is o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -99,14 +99,17 @@ class ViewLogits:
         for top in range(0, height, num_rows):
             yield slice(top, min(top + num_rows, height))
 
-    def probabilities(self, rows: slice) -> Tensor:
+    def probabilities(self, rows: slice, see: Callable[[Tensor], None] | None = None) -> Tensor:
         """Return the mean over views, weighted by teacher, of a band: (C, rows, W) float32 in [0, 1].
 
-        Mirror images are added up as they are and mirrored back once, at the end.
+        Mirror images are added up as they are and mirrored back once, at the end. see: is shown the (F, C, rows, W)
+        probabilities of each view, which it may not keep.
         """
         total: Tensor | None = None
         for view in self.views:
             found = view.teacher.probabilities(self.resized(view, rows))
+            if see is not None:
+                see(found)
             weight = view.teacher.weight
             if total is None:
                 total = found if weight == 1 else found.mul_(weight)

@@ -55,6 +55,28 @@ def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.histogram is not None
     assert found.histogram.sum() == 1000
     assert np.array_equal(found.small_label_map, expected.small_label_map)
+    assert found.agreement == pytest.approx(expected.agreement, abs=0.01)
+
+
+def test_agreement_is_the_mean_iou_of_each_view_and_mirror_image_with_the_label_map() -> None:
+    logits = logits_of(20, 25)
+    found = final_maps(PredictImage("a", ""), logits, [TEACHER]).prediction()
+    final = found.label_map[::4, ::4]
+    scores = []
+    for view in logits.views:
+        alone = ViewLogits([view], (20, 25)).resized(view, slice(0, 20)).numpy()
+        for labels in (alone[0].argmax(axis=0), alone[1].argmax(axis=0)[:, ::-1]):
+            pairs = np.zeros((NUM_CLASSES, NUM_CLASSES))
+            np.add.at(pairs, (labels[::4, ::4], final), 1)
+            union = pairs.sum(axis=0) + pairs.sum(axis=1) - pairs.diagonal()
+            scores.append((pairs.diagonal()[union > 0] / union[union > 0]).mean())
+    assert found.agreement == pytest.approx(np.mean(scores))
+    assert 0.1 < np.mean(scores) < 0.9
+
+
+def test_a_single_view_has_no_agreement() -> None:
+    view = View(WholeLogits(torch.randn(1, NUM_CLASSES, 8, 8, generator=torch.Generator().manual_seed(0))), TEACHER)
+    assert final_maps(PredictImage("a", ""), ViewLogits([view], (8, 8)), [TEACHER]).prediction().agreement is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
