@@ -119,15 +119,15 @@ def forward(teacher: Teacher, spec: ViewSpec, budget: PassBudget, pixels: Sequen
     """
     preprocessor = teacher.network.data_preprocessor
     found: dict[int, Tensor] = {}
-    for (height, width), members in by_padded_shape(preprocessor, pixels).items():
-        together = max(1, budget.inputs(height, width) // spec.num_flips)
+    for shape, members in by_padded_shape(preprocessor, pixels).items():
+        together = max(1, budget.inputs(*shape) // spec.num_flips)
         for first in range(0, len(members), together):
             batch = members[first : first + together]
-            inputs = torch.cat([inputs_of(preprocessor, pixels[index].to(spec.device), spec) for index in batch])
-            logits = budget.run(teacher.fast, inputs.contiguous(memory_format=torch.channels_last))
+            inputs = inputs_of(preprocessor, [pixels[index] for index in batch], shape, spec)
+            logits = budget.run(teacher.fast, inputs)
             for index, of_picture in zip(batch, logits.split(spec.num_flips), strict=True):
-                shape = pixels[index].shape
-                found[index] = of_picture[:, :, : shape[2], : shape[3]].contiguous()
+                _, _, height, width = pixels[index].shape
+                found[index] = of_picture[:, :, :height, :width].contiguous()
     return [found[index] for index in range(len(pixels))]
 
 
@@ -141,23 +141,31 @@ def by_padded_shape(preprocessor: Any, pixels: Sequence[Tensor]) -> dict[tuple[i
     return groups
 
 
-def inputs_of(preprocessor: Any, pixels_1CHW: Tensor, spec: ViewSpec) -> Tensor:
-    """Return what the network gets of a picture: (F, 3, h, w) float32, mirrored, normalised, padded."""
-    height, width = pixels_1CHW.shape[2:]
-    inputs = normalised(preprocessor, pixels_1CHW.float())
-    if spec.flip:
-        inputs = torch.cat([inputs, inputs.flip(3)])
-    below, right = padding(preprocessor, height, width)
-    return functional.pad(inputs, (0, right, 0, below), value=float(getattr(preprocessor, "pad_val", 0)))
+def inputs_of(preprocessor: Any, pictures: Sequence[Tensor], shape: tuple[int, int], spec: ViewSpec) -> Tensor:
+    """Return what the network gets of pictures: (N x F, 3, *shape) float32, normalised, mirrored, padded.
+
+    pictures: (1, 3, h, w) BGR each, 0..255, no larger than shape.
+    """
+    pad_value = float(getattr(preprocessor, "pad_val", 0))
+    inputs = torch.empty(
+        (len(pictures) * spec.num_flips, 3, *shape), device=spec.device, memory_format=torch.channels_last
+    ).fill_(pad_value)
+    for index, picture in enumerate(pictures):
+        place = inputs[index * spec.num_flips :, :, : picture.shape[2], : picture.shape[3]]
+        normalise(preprocessor, picture.to(spec.device), place[:1])
+        if spec.flip:
+            place[1:2] = place[:1].flip(3)
+    return inputs
 
 
-def normalised(preprocessor: Any, pixels_NCHW: Tensor) -> Tensor:
-    """Return BGR pixels as the data preprocessor gives them to its network."""
+def normalise(preprocessor: Any, pixels_1CHW: Tensor, out: Tensor) -> None:
+    """Write BGR pixels to out as the data preprocessor gives them to its network."""
     if preprocessor._channel_conversion:
-        pixels_NCHW = pixels_NCHW.flip(1)
+        pixels_1CHW = pixels_1CHW.flip(1)
     if preprocessor._enable_normalize:
-        pixels_NCHW = (pixels_NCHW - preprocessor.mean) / preprocessor.std
-    return pixels_NCHW
+        torch.sub(pixels_1CHW, preprocessor.mean, out=out).div_(preprocessor.std)
+    else:
+        out.copy_(pixels_1CHW)
 
 
 def padding(preprocessor: Any, height: int, width: int) -> tuple[int, int]:

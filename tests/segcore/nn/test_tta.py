@@ -130,9 +130,20 @@ def test_padding_lets_views_of_different_shapes_share_a_pass(teacher: Teacher) -
     assert by_padded_shape(preprocessor, pixels) == {(50, 64): [0], (64, 33): [1], (65, 64): [2]}
     preprocessor.test_cfg = {"size_divisor": 32}
     assert by_padded_shape(preprocessor, pixels) == {(64, 64): [0, 1], (96, 64): [2]}
-    assert inputs_of(preprocessor, pixels[2], view_spec()).shape == (2, 3, 96, 64)
     preprocessor.test_cfg = {"size": (128, 128)}
     assert by_padded_shape(preprocessor, pixels) == {(128, 128): [0, 1, 2]}
+
+
+def test_inputs_are_mirrored_before_they_are_padded(teacher: Teacher) -> None:
+    preprocessor = copy.deepcopy(teacher.network.data_preprocessor)
+    preprocessor.pad_val = 7
+    ramp = torch.arange(12, dtype=torch.uint8).view(1, 3, 1, 4)
+    inputs = inputs_of(preprocessor, [ramp, ramp[:, :, :, :3]], (2, 5), view_spec())
+    red = (torch.tensor([8.0, 9, 10, 11]) - preprocessor.mean[0]) / preprocessor.std[0]  # OpenCV's channels are BGR
+    assert torch.allclose(inputs[0, 0, 0], torch.cat([red[0], torch.tensor([7.0])]))
+    assert torch.allclose(inputs[1, 0, 0], torch.cat([red[0].flip(0), torch.tensor([7.0])]))
+    assert torch.allclose(inputs[3, 0, 0], torch.cat([red[0, :3].flip(0), torch.tensor([7.0, 7.0])]))
+    assert (inputs[:, :, 1] == 7).all()
 
 
 def test_several_teachers_are_averaged_by_weight(teacher: Teacher) -> None:
