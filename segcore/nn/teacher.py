@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmseg.models import BaseSegmentor
@@ -108,7 +109,7 @@ def threshold_of(network: BaseSegmentor) -> float:
     if network.out_channels > 1:
         return EVEN
     head = network.decode_head
-    last = head[-1] if isinstance(head, torch.nn.ModuleList) else head
+    last: Any = head[-1] if isinstance(head, torch.nn.ModuleList) else head
     return float(last.threshold)
 
 

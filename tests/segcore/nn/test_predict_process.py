@@ -4,6 +4,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,8 @@ from segcore.process.jobs import (
     request_line,
     write_predict_job,
 )
+from segcore.process.labeller import LabellerSpec
+from segcore.process.labellers import Labellers
 from segcore.pseudo.predictions import read_predictions
 
 from .conftest import draw
@@ -101,3 +105,23 @@ def test_a_model_that_cannot_be_used_is_reported_as_an_event_and_by_status(
     assert [event["event"] for event in events] == ["failed"]
     assert words in str(events[0]["message"])
     assert "Traceback" not in errors
+
+
+def test_two_processes_share_the_shards_of_a_job_and_say_what_one_says(trained: Path, tmp_path: Path) -> None:
+    images = []
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), draw(index, 64, 64)[0])
+        images.append(PredictImage(f"{index}", str(tmp_path / f"{index}.png")))
+    shards = {"a": images[:2], "b": images[2:]}
+    two = Labellers(lambda device: (device, device))
+    crew = two.get(LabellerSpec(job_of(trained), tmp_path / "label.log", (), 1.0, 120.0, 1, lambda: False))
+    with closing(two), ThreadPoolExecutor(2) as pool:
+        asked = {name: pool.submit(crew.predict, shard, tmp_path / f"{name}.parquet") for name, shard in shards.items()}
+        assert [request.result() for request in asked.values()] == [[], []]
+        assert all(member.child is not None for member in crew.members)
+        assert crew.predict(images, tmp_path / "all.parquet") == []
+    alone = list(read_predictions(tmp_path / "all.parquet"))
+    shared = [found for name in shards for found in read_predictions(tmp_path / f"{name}.parquet")]
+    for one, other in zip(alone, shared, strict=True):
+        assert one.image_id == other.image_id
+        assert np.array_equal(one.label_map, other.label_map)
