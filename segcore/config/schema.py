@@ -78,6 +78,12 @@ class PoolConfig(Section):
     """Which images are pseudo-labelled."""
 
     use_test: bool = Field(True, description="label test images too (transductive; some rules forbid it)")
+    max_images: PositiveInt | None = Field(
+        None, description="label this many at most: those whose ids have the smallest hashes, a fixed random choice"
+    )
+    drop_near_duplicates: bool = Field(
+        False, description="leave out unlabelled images that repeat an earlier one; equal files always are left out"
+    )
 
 
 class GivenTeacher(Section):
@@ -166,13 +172,10 @@ class FilterConfig(Section):
     share_step: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="class_balanced: growth a round")
     share_max: Fraction = 0.9
     min_tau: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="class_balanced: no threshold falls below, but for min_share"
-    )
-    min_share: Fraction = Field(
-        0.2, description="class_balanced: kept of a class that min_tau starves, where calib shows target_precision"
+        0.5, description="class_balanced: no threshold falls below, but where calib shows target_precision there, too"
     )
     target_precision: Tau | dict[str, Tau] = Field(
-        0.9, description="calibrated: share of kept pixels that are right, for all classes or by class name"
+        0.9, description="share of kept pixels that is to be right, for all classes or by class name; see the policies"
     )
     min_component_px: Annotated[int, Field(ge=0)] = Field(0, description="smaller connected components are ignored")
     min_component_score: Fraction = Field(0.0, description="components of less mean confidence are ignored")

@@ -69,9 +69,9 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
 
     Thresholds follow from the histograms that are stored with the predictions. Then one pass over the maps, by as many
     processes as there are cores where there is much to do; what is written does not depend on how many, and is
-    written chunk after chunk as it comes. Returns the number of images and annotations, coverage, alarms, and the
-    pool images that are in none of the files: those without a prediction ("missing", quarantined while labelling) and
-    those whose views agree too little for this round ("unreliable").
+    written chunk after chunk as it comes. Returns the number of images and annotations, coverage, alarms, the
+    classes by what they are promised, and the pool images that are in none of the files: those without a prediction
+    ("missing", quarantined while labelling) and those whose views agree too little for this round ("unreliable").
     """
     label_maps_of.cache_clear()  # the last round may have been made anew under its old name
     reliable = reliable_images(spec.images, spec.predictions, reliable_share(spec.filter, spec.round_index))
@@ -95,6 +95,7 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
         "num_annotations": writer.num_annotations,
         "coverage": card["coverage"],
         "alarms": card["alarms"],
+        "promises": cut.by_promise(),
         **left_out(spec, images),
     }
 

@@ -25,6 +25,7 @@ from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, level_for
 from segcore.pseudo.histograms import CalibHistogram
 from segcore.trust.precision import precision
 
+MIN_IMAGES = 3  # of calib that tell more of a class than min_tau does
 CLASS_KEYS = ("name", "tau", "level", "coverage", "promise")
 
 
@@ -50,6 +51,14 @@ class Thresholds:
         rows = zip(self.class_names, self.tau, self.level, self.coverage, self.promise, strict=True)
         classes = [dict(zip(CLASS_KEYS, row, strict=True)) for row in rows]
         return {"policy": self.policy, "round_index": self.round_index, "classes": classes}
+
+    def by_promise(self) -> dict[str, list[str]]:
+        """Return the names of the classes by what they are promised; empty under policies that promise nothing."""
+        found: dict[str, list[str]] = {}
+        for name, promise in zip(self.class_names, self.promise, strict=True):
+            if promise is not None:
+                found.setdefault(promise, []).append(name)
+        return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Thresholds:
@@ -111,23 +120,21 @@ def balanced_taus(
     """Return, per class, the threshold that keeps its surest share, but not under what lowest_tau allows."""
     targets = by_class("filter.target_precision", config.target_precision, class_names)
     return tuple(
-        max(balanced_tau(counts, share), lowest_tau(config, counts, class_counts(evidence.calib, k), target))
+        max(balanced_tau(counts, share), lowest_tau(config.min_tau, class_counts(evidence.calib, k), target))
         for k, (counts, target) in enumerate(zip(evidence.pool, targets, strict=True))
     )
 
 
-def lowest_tau(config: FilterConfig, counts: NDArray[np.int64], calib: ClassCounts, target: float) -> float:
-    """Return min_tau, or less for a class that it starves: one of which it would keep under min_share.
+def lowest_tau(min_tau: float, calib: ClassCounts, target: float) -> float:
+    """Return min_tau, or less for a class of which the teacher is unsure and still right.
 
-    A teacher may be unsure of a class and still right: then the surest min_share of the class is kept, provided that
-    calib's pixels of the same confidence are right at the target precision. Without such pixels min_tau stays.
+    It is the lowest tau up to min_tau at which calib's pixels, on MIN_IMAGES images or more, are right at the target
+    precision: an estimate, no promise. Where calib shows too little of the class, min_tau stays.
     """
-    few = balanced_tau(counts, config.min_share)
-    if few >= config.min_tau:
-        return config.min_tau
-    level = level_for(few)
-    is_right = precision(calib.count[:, level], calib.correct[:, level]) >= target
-    return few if is_right else config.min_tau
+    below = slice(0, min(level_for(min_tau), NO_LEVEL - 1))
+    enough = np.count_nonzero(calib.count[:, below], axis=0) >= MIN_IMAGES
+    right = np.flatnonzero(enough & (precision(calib.count[:, below], calib.correct[:, below]) >= target))
+    return float(LEVEL_EDGES[right[0]]) if right.size else min_tau
 
 
 def share_of_round(config: FilterConfig, round_index: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
 from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels, write_json
 from segcore.pseudo.histograms import read_calib_histogram, write_calib_histogram
@@ -26,7 +27,7 @@ from segcore.trust.calibration import calibration_card
 logger = logging.getLogger(__name__)
 
 CALIBRATE_VERSION = 2  # 2: calibration.json
-FILTER_VERSION = 3  # 2: annotations of a class in the order of their first pixels, column by column; 3: min_share
+FILTER_VERSION = 3  # 2: annotations in the order of their first pixels, column by column; 3: min_tau gives way
 CALIB_HISTOGRAM = "calib_histogram.parquet"
 CALIBRATION = "calibration.json"
 CALIBRATION_SEED = 0  # of the resamples behind intervals; the step's key holds none
@@ -106,6 +107,7 @@ def filter_step(spec: FilterSpec, calibration: Calibration) -> Step:
         "shards": shard_digests(spec),
         "calibration": calibration.output.digest,
         "pool": [spec.index.digests[role] for role in POOL_ROLES],
+        "chosen": pool_choice(run.config),
         "train": spec.index.digests["train"],
         "filter": config.model_dump(mode="json"),
         "share": share_of_round(config, spec.threshold_round),
@@ -115,6 +117,11 @@ def filter_step(spec: FilterSpec, calibration: Calibration) -> Step:
         "previous": None if spec.previous is None else spec.previous.digest,
     }
     return Step("filter", FILTER_VERSION, pseudo_labels_place(spec.round_index), inputs)
+
+
+def pool_choice(config: RunConfig) -> dict[str, Any]:
+    """Return what decides which images of the index are the pool; those of a final labelling are more."""
+    return config.pool.model_dump(mode="json", include={"use_test", "max_images"})
 
 
 def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
@@ -130,6 +137,8 @@ def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
             "%s: %d images, coverage %.3f (share of pixels that are kept)%s",
             filter_place(spec), value["num_images"], value["coverage"] or 0.0, missing,
         )  # fmt: skip
+        for promise, names in value["promises"].items():
+            logger.info("%s: %s: %s", filter_place(spec), promise, ", ".join(names))
         for alarm in value["alarms"]:
             logger.warning("%s: %s", filter_place(spec), alarm)
     manifest = read_manifest(published.path)

@@ -92,23 +92,30 @@ UNSURE = dict.fromkeys(range(1, 11), 1)  # ten pixels of confidence 0.06 to 0.46
 @pytest.mark.parametrize(
     ("calib", "coverage"),
     [
-        (calib_of(2, (0, 9, 50, 49)), 0.2),
-        (calib_of(2, (0, 9, 50, 10)), 0.0),
-        (calib_of(2, (0, 3, 50, 50)), 0.0),
-        (calib_of(2, (1, 9, 50, 50)), 0.0),
+        (calib_of(3, (0, 2, 50, 49)), 0.6),
+        (calib_of(3, (0, 8, 50, 49), (0, 7, 9, 0)), 0.3),
+        (calib_of(3, (0, 2, 50, 10)), 0.0),
+        (calib_of(2, (0, 2, 50, 50)), 0.0),
+        (calib_of(3, (1, 2, 50, 50)), 0.0),
+        (calib_of(3, (0, 2, 50, 0), (0, 200, 999, 999)), 0.6),
     ],
-    ids=["right", "wrong", "of lower confidence", "of another class"],
+    ids=["right", "right from a level up", "wrong", "on two images", "of another class", "of all kept, most right"],
 )
-def test_a_class_that_min_tau_starves_keeps_min_share_if_calib_is_right_at_that_confidence(calib, coverage):
-    cut = balanced(histogram(UNSURE, TEN, {}), calib=calib, min_tau=0.5, min_share=0.2)
+def test_min_tau_gives_way_as_far_as_calib_is_right_there(calib, coverage):
+    cut = balanced(histogram(UNSURE, {}, {}), calib=calib, min_tau=0.5, share=0.6)
     assert cut.coverage[0] == pytest.approx(coverage)
-    assert cut.coverage[1] == pytest.approx(0.6)
 
 
-def test_a_class_that_min_tau_does_not_starve_keeps_no_less_for_min_share():
-    counts = histogram({5: 5, 60: 5}, TEN, {})
-    cut = balanced(counts, calib=calib_of(9, (0, 5, 50, 50)), min_tau=0.5, min_share=0.2)
-    assert (cut.tau[0], cut.coverage[0]) == (0.5, 0.5)
+def test_where_the_share_is_reached_above_min_tau_nothing_gives_way():
+    calib = calib_of(9, (0, 2, 50, 50))
+    assert balanced(histogram(TEN, {}, {}), calib=calib, min_tau=0.5, share=0.6).coverage[0] == pytest.approx(0.6)
+
+
+def test_target_precision_of_the_class_says_what_is_right_enough():
+    calib = calib_of(3, (0, 2, 50, 35))
+    targets = {"background": 0.7, "bottle": 0.99, "battery": 0.99}
+    cut = balanced(histogram(UNSURE, {}, {}), calib=calib, min_tau=0.5, share=0.6, target_precision=targets)
+    assert cut.coverage[0] == pytest.approx(0.6)
 
 
 def calibrated(calib, **fields):
@@ -137,6 +144,12 @@ def test_target_precision_may_differ_by_class():
     assert cut.level[:2] == (21, 0)
     with pytest.raises(ConfigError, match=r"filter\.target_precision must name every class, got none for battery"):
         calibrated(calib, target_precision={"background": 0.8, "bottle": 0.6})
+
+
+def test_classes_are_told_by_what_they_are_promised():
+    cut = calibrated(calib_of(60, (0, 50, 9, 9), (2, 50, 9, 1)))
+    assert cut.by_promise() == {"promised": ["background"], "not labelled": ["bottle", "battery"]}
+    assert balanced(histogram(TEN, TEN, TEN)).by_promise() == {}
 
 
 def test_other_policies_promise_nothing():
