@@ -58,8 +58,10 @@ MODELS_BY_NAME = {
     ),
     "swin_tiny": Model(
         "Swin-T-UPer (512 channels)",
-        random_start("swin_tiny_upernet", ("train.iterations=120", "train.size=128", "train.lr=0.0003")),
-        "from random weights, 120 iterations at 128 px",
+        random_start(
+            "swin_tiny_upernet", ("train.iterations=120", "train.size=96", "train.batch_size=4", "train.lr=0.0003")
+        ),
+        "from random weights, 120 iterations of 4 photos at 96 px",
         goal_cpu=2.5,
     ),
     "swin_large": Model(
