@@ -1,7 +1,8 @@
 """Weights from outside: tensors only, never pickled objects, with a report of what fitted.
 
 mmengine's own loading falls back to full unpickling, which runs whatever the file says. Here a file is read by
-safetensors or by torch.load(weights_only=True), or not at all.
+safetensors or by torch.load(weights_only=True), or not at all. What mmengine keeps beside the weights of a training,
+its log, is replaced by stand-ins that hold and do nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,26 @@ State = dict[str, Tensor]
 NESTED_UNDER = ("state_dict", "model", "module")  # where common tools put the weights
 PREFIXES = ("", "module.", "backbone.")  # data-parallel wrappers; backbones saved as part of a model
 LEAST_MATCHED = 0.5  # share of a model's tensors below which weights are refused as those of another network
+KEPT_BY_MMENGINE = (  # what the log of a training is pickled with: values of NumPy, and a class with its methods
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+)
+
+
+class StandIn:
+    """Takes the place of an object in a checkpoint that is not needed: takes anything, holds nothing, does nothing."""
+
+    def __init__(self, *ignored: Any) -> None:
+        pass
+
+    def __setstate__(self, ignored: Any) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -60,7 +81,7 @@ def load_foreign(path: Path) -> State:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            found = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"weights {path}: must hold tensors only, but is damaged or holds Python objects, which could run code "
@@ -70,6 +91,12 @@ def load_foreign(path: Path) -> State:
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"weights {path}: cannot be read: {first_line(error)}; copy the file again") from None
     return tensors_of(found, path)
+
+
+def load_tensors(path: Path) -> Any:
+    """Return what torch.save wrote: tensors and plain values, and a StandIn for each object of KEPT_BY_MMENGINE."""
+    with torch.serialization.safe_globals([(StandIn, name) for name in KEPT_BY_MMENGINE]):
+        return torch.load(path, "cpu", weights_only=True)
 
 
 def tensors_of(found: Any, path: Path) -> State:

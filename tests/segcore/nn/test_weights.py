@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import collections
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from safetensors.torch import save_file
 from torch import nn
 
 from segcore.errors import CheckpointError
-from segcore.nn.weights import apply_weights, bare_weights, load_foreign
+from segcore.nn.weights import StandIn, apply_weights, bare_weights, load_foreign, load_tensors
 
 
 def small_model() -> nn.Sequential:
@@ -31,6 +34,32 @@ def test_weights_are_found_where_common_tools_put_them(tmp_path: Path, nest: obj
     report = apply_weights(small_model(), state, "w.pth")
     assert len(report.matched) == len(model.state_dict())
     assert not report.missing + report.unexpected + report.reshaped
+
+
+def test_a_checkpoint_of_an_mmengine_training_is_read_without_its_log(tmp_path: Path) -> None:
+    hub = MessageHub.get_instance("test_weights")
+    hub.update_scalar("train/loss", torch.tensor(1.5))
+    hub.update_info("best", np.float64(0.5))
+    content = {"state_dict": small_model().state_dict(), "meta": {"seed": np.int64(3)}, "message_hub": hub.state_dict()}
+    torch.save(content, tmp_path / "iter_10.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "iter_10.pth", weights_only=True)
+    state = load_foreign(tmp_path / "iter_10.pth")
+    assert list(state) == list(small_model().state_dict())
+
+
+class Reaches:
+    """Something that would be looked up in an object of the checkpoint, and called."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, str]]:
+        return getattr, ([1, 2, 3], "pop")
+
+
+def test_what_stands_in_for_a_log_looks_nothing_up(tmp_path: Path) -> None:
+    torch.save({"state_dict": small_model().state_dict(), "hook": Reaches()}, tmp_path / "w.pth")
+    assert isinstance(load_tensors(tmp_path / "w.pth")["hook"], StandIn)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "w.pth", weights_only=True)
 
 
 def test_safetensors_files_are_read(tmp_path: Path) -> None:
