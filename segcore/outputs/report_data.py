@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcore.records import GateDecision, Interval, Score
+from segcore.trust.attribution import Attribution
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class ReportData:
 
     created: date and time as text. rounds: round 0 first. winner_index: round_index of the winner. role_counts:
     images by role. transductive: sentence on the use of test images. control: score of a GT-only student on the
-    final student's schedule. report_score: score of the winner on the report set. refit: sentence on the model that
+    final student's schedule. attribution: what the gain is made of, with that student. report_score: score of the
+    winner on the report set. refit: sentence on the model that
     was trained on all labels and is not scored, empty without one. reproduce: the exact command.
     """
 
@@ -136,6 +138,7 @@ class ReportData:
     commit: str
     reproduce: str
     control: Score | None = None
+    attribution: Attribution | None = None
     report_score: Score | None = None
     refit: str = ""
     alarms: tuple[str, ...] = ()

@@ -55,12 +55,24 @@ def control_caveat(data: ReportData) -> str:
     """Return how the gain divides into longer training and pseudo-labels, when there is a control."""
     if data.control is None:
         return "" if data.winner is data.first else "No control was trained: part of the gain may be longer training."
-    start, control, best = data.first.miou.point, data.control.miou.point, data.winner.miou.point
-    return (
-        f"A labelled-only student on the final schedule scores {iou(control)} ({spread(data.control.miou)}): of the "
-        f"change of {signed(best - start)}, {signed(control - start)} is longer training and {signed(best - control)} "
-        "pseudo-labels (point estimates)."
+    scored = (
+        f"A labelled-only student on the final schedule scores {iou(data.control.miou.point)} "
+        f"({spread(data.control.miou)})"
     )
+    parts = data.attribution
+    if parts is None:
+        return f"{scored}, on other images than round {data.first.round_index}, so the gain cannot be divided."
+    longer = "another seed (the schedule is the same, so this is chance)" if parts.same_schedule else "longer training"
+    return (
+        f"{scored}: of the change of {change(parts.whole)}, {change(parts.longer)} is {longer} and "
+        f"{change(parts.pseudo)} pseudo-labels (95 % intervals on {parts.num_images} images; the winner was picked by "
+        "its score, so its part is optimistic)."
+    )
+
+
+def change(interval: Interval) -> str:
+    """Return a change with its interval."""
+    return f"{signed(interval.point)} ({signed(interval.low)} … {signed(interval.high)})"
 
 
 def report_caveat(data: ReportData) -> str:

@@ -18,7 +18,7 @@ from segcore.outputs.report_data import ReportData
 from segcore.outputs.submission import SubmissionSpec, validate_submission, write_submission
 from segcore.records import Checkpoint, ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
-from segcore.steps.evaluate import Evaluation
+from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of
 from segcore.steps.inspect_labels import LabelledPool, StoppedByAlarm
 from segcore.steps.kept_outputs import keep_or_make
@@ -28,10 +28,11 @@ from segcore.steps.refit import refit_sentence
 from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
-from segcore.steps.train import PseudoLabels, Student
+from segcore.steps.train import PseudoLabels, Student, has_given_teacher, iterations_of
 from segcore.store.disk import written
 from segcore.store.durable import replace_file, sync_file, sync_folder, sync_tree
 from segcore.store.events import append_event
+from segcore.trust.attribution import Attribution, Scored, attribute
 from segcore.trust.loop_policy import winner
 
 logger = logging.getLogger(__name__)
@@ -216,9 +217,21 @@ def report_of(spec: OutputSpec, stop_reason: str) -> ReportData:
     refit = refit_sentence(run, spec.index, spec.history, spec.refit)
     reported = ReportSpec(
         run, spec.index, spec.history, stop_reason, pseudo, spec.labels.shards, scores[0], scores[1], refit,
-        spec.stopped, spec.labels.card,
+        spec.stopped, spec.labels.card, attribution_of(spec),
     )  # fmt: skip
     return report_data(reported)
+
+
+def attribution_of(spec: OutputSpec) -> Attribution | None:
+    """Return what the winner's gain is made of; None without a control."""
+    if spec.control is None:
+        return None
+    run, best, first = spec.run, winner(spec.history), spec.history[0]
+    published = (first.evaluation, spec.control.output, best.evaluation)
+    scored = Scored(*(read_confusions(run, output) for output in published))
+    lengths = {iterations_of(run.config, record.round_index) for record in (first, best)}
+    same = len(lengths) == 1 and not has_given_teacher(run)
+    return attribute(scored, run.config.loop.gate_resamples, run.config.loop.seed, same)
 
 
 def place_report(run: Run, report: ReportData) -> None:

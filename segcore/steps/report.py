@@ -43,6 +43,7 @@ from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
 from segcore.store.environment import environment
 from segcore.store.events import read_events
+from segcore.trust.attribution import Attribution
 from segcore.trust.gate import GateSpec, score
 from segcore.trust.loop_policy import winner
 
@@ -73,6 +74,7 @@ class ReportSpec:
     refit: str = ""
     stopped: StoppedByAlarm | None = None
     card: StepOutput | None = None
+    attribution: Attribution | None = None
 
 
 def score_of(run: Run, index: Index, evaluation: Evaluation) -> Score:
@@ -117,6 +119,7 @@ def report_data(spec: ReportSpec) -> ReportData:
         commit=str(versions.get("commit") or "not from a git checkout"),
         reproduce=f"segloop run CONFIG --run-id {run.run_id}   # CONFIG: the text below, saved as YAML",
         control=spec.control,
+        attribution=spec.attribution,
         report_score=spec.report_score,
         refit=spec.refit,
         alarms=tuple(f"{card.title}: {alarm}" for card in cards for alarm in card.alarms),

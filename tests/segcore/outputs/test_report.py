@@ -1,6 +1,7 @@
 import base64
 import functools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -15,6 +16,7 @@ from segcore.outputs.report_pictures import paint_classes, picture_row
 from segcore.outputs.report_text import caveats, duration, headline, iou, percent, signed
 from segcore.pseudo.histograms import CalibHistogram
 from segcore.records import GateDecision, Interval, Score
+from segcore.trust.attribution import Attribution
 from segcore.trust.calibration import calibration_card
 
 NAMES = ("background", "bottle", "battery")
@@ -25,6 +27,15 @@ PALETTE = ((10, 10, 10), (200, 40, 40), (40, 40, 200))
 def score_of(miou, num_excluded=0):
     class_iou = (miou + 0.111, miou - 0.0774, None)
     return Score(Interval(miou, miou - 0.0333, miou + 0.0444), class_iou, 0.9137, 0.7291, 47, num_excluded)
+
+
+PARTS = Attribution(
+    whole=Interval(0.052, 0.01, 0.09),
+    longer=Interval(0.02, -0.01, 0.05),
+    pseudo=Interval(0.032, 0.001, 0.06),
+    num_images=47,
+    same_schedule=False,
+)
 
 
 def round_of(index, miou, outcome="inconclusive"):
@@ -200,7 +211,16 @@ def test_the_headline_names_score_interval_images_and_gain():
         ({}, "No control was trained"),
         ({}, "only 47 images"),
         ({"rounds": (round_of(0, 0.5), round_of(1, 0.6))}, "this round is inconclusive against the best before it"),
-        ({"control": score_of(0.5712)}, "of the change of +0.052, +0.020 is longer training and +0.032 pseudo-labels"),
+        ({"control": score_of(0.5712)}, "0.616), on other images than round 0, so the gain cannot be divided"),
+        (
+            {"control": score_of(0.5712), "attribution": PARTS},
+            "of the change of +0.052 (+0.010 … +0.090), +0.020 (−0.010 … +0.050) is longer training and "
+            "+0.032 (+0.001 … +0.060) pseudo-labels (95 % intervals on 47 images",
+        ),
+        (
+            {"control": score_of(0.5712), "attribution": replace(PARTS, same_schedule=True)},
+            "is another seed (the schedule is the same, so this is chance)",
+        ),
         ({"report_score": score_of(0.58)}, "On the report set, used once: mIoU 0.580"),
         ({"rounds": (round_of(0, 0.5), round_of(1, 0.6)), "report_score": score_of(0.58)}, "the number to quote"),
     ],
