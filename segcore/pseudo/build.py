@@ -94,7 +94,6 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
         "num_images": len(images),
         "num_annotations": writer.num_annotations,
         "coverage": card["coverage"],
-        "alarms": card["alarms"],
         "promises": cut.by_promise(),
         **left_out(spec, images),
     }

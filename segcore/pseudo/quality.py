@@ -13,10 +13,6 @@ from segcore.pseudo.filtering import PseudoLabel
 from segcore.pseudo.thresholds import Thresholds
 from segcore.records import IGNORE_INDEX
 
-VANISHING_RATIO = 0.1  # alarm: a class takes less than this of its share in the ground truth
-EXPLODING_RATIO = 5.0  # alarm: a class takes more than this times its share in the ground truth
-CHURN_LIMIT = 0.2  # alarm: more than this share of the pixels kept in both rounds changed class
-
 
 def ratio(part: float, whole: float) -> float | None:
     """Return part / whole; None where whole is 0."""
@@ -81,7 +77,6 @@ def quality_card(
     """
     kept = int(tally.kept.sum())
     classes = [class_card(tally, cut, class_id, predicted_px, truth_share) for class_id in range(tally.num_classes)]
-    churn = churn_of(tally.changes)
     return {
         "round_index": cut.round_index,
         "policy": cut.policy,
@@ -91,8 +86,7 @@ def quality_card(
         "share_ignored": ratio(tally.num_pixels - kept, tally.num_pixels),
         "mean_confidence": ratio(tally.confidence.sum(), kept),
         "classes": classes,
-        "churn": churn,
-        "alarms": [alarm for card in classes for alarm in class_alarms(card)] + churn_alarms(churn),
+        "churn": churn_of(tally.changes),
     }
 
 
@@ -137,27 +131,6 @@ def churn_of(changes: NDArray[np.int64]) -> dict[str, Any] | None:
         "added": ratio(changes[-1, :-1].sum(), total),
         "dropped": ratio(changes[:-1, -1].sum(), total),
     }
-
-
-def class_alarms(card: dict[str, Any]) -> list[str]:
-    """Return what is alarming in the card of one class, as sentences."""
-    share, truth = card["kept_share"] or 0.0, card["truth_share"]
-    if not truth:
-        return []
-    shares = f"{share:.2%} of the kept pixels, {truth:.2%} of the ground truth"
-    if share < VANISHING_RATIO * truth:
-        return [f"{card['name']} is vanishing: {shares}"]
-    if share > EXPLODING_RATIO * truth:
-        return [f"{card['name']} is exploding: {shares}"]
-    return []
-
-
-def churn_alarms(churn: dict[str, Any] | None) -> list[str]:
-    """Return what is alarming in the churn, as sentences."""
-    changed = None if churn is None else churn["changed"]
-    if changed is None or changed <= CHURN_LIMIT:
-        return []
-    return [f"churn is high: {changed:.1%} of the pixels kept in both rounds changed class"]
 
 
 @dataclass(frozen=True)

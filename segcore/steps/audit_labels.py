@@ -27,7 +27,7 @@ from segcore.steps.index import Index, class_map_of, image_path, images_of
 from segcore.steps.run import Run
 from segcore.store.canonical import file_sha256
 from segcore.store.durable import replace_file
-from segcore.store.layout import pseudo_labels_place
+from segcore.store.layout import guarded_place, pseudo_labels_place
 from segcore.store.manifest import Manifest
 from segcore.store.publish import published_candidates
 from segcore.store.run_file import canonical_indented
@@ -107,8 +107,8 @@ def final_labels(run: Run) -> Path | None:
         return None
     digest = file_sha256(annotations)
     matching = [
-        folder for folder, manifest in published_candidates(run.path, pseudo_labels_place(None))
-        if holds(manifest, digest)
+        folder for place in (guarded_place(None), pseudo_labels_place(None))
+        for folder, manifest in published_candidates(run.path, place) if holds(manifest, digest)
     ]  # fmt: skip
     return matching[0] / LABEL_MAPS if matching else None
 

@@ -139,8 +139,6 @@ def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
         )  # fmt: skip
         for promise, names in value["promises"].items():
             logger.info("%s: %s: %s", filter_place(spec), promise, ", ".join(names))
-        for alarm in value["alarms"]:
-            logger.warning("%s: %s", filter_place(spec), alarm)
     manifest = read_manifest(published.path)
     maps = manifest.files["label_maps.arrow"].sha256
     return PseudoLabels(published.output(run.path), value["num_images"], maps)
