@@ -15,43 +15,45 @@ from torch import Tensor, nn
 class Wiring:
     """What one forward pass showed.
 
-    calls: how often each module ran. sources: for each call of a module, the convolution whose output, unchanged,
-    was its input, else None.
+    calls: how often each module ran. inputs: for each call of a module, the convolution whose output, unchanged, was
+    its input, else None.
     """
 
     calls: dict[nn.Module, int] = field(default_factory=dict)
-    sources: dict[nn.Module, list[nn.Conv2d | None]] = field(default_factory=dict)
+    inputs: dict[nn.Module, list[nn.Module | None]] = field(default_factory=dict)
 
-    def only_source(self, module: nn.Module) -> nn.Conv2d | None:
-        """Return the convolution that feeds a module where both run exactly once."""
-        convolution = self.sources[module][0] if self.calls.get(module) == 1 else None
-        return convolution if convolution is not None and self.calls[convolution] == 1 else None
+    def sources(self, module: nn.Module) -> list[nn.Module]:
+        """Return the convolutions that feed a module, one for each of its calls; none if anything else feeds it."""
+        found = [source for source in self.inputs[module] if source is not None and self.calls[source] == 1]
+        return found if len(found) == self.calls[module] else []
 
 
-def observe(network: nn.Module, run: Callable[[], Any]) -> Wiring:
-    """Return how the layers of a network are wired. run: a forward pass of it."""
+def observe(network: nn.Module, run: Callable[[], Any], kinds: tuple[type[nn.Module], ...]) -> Wiring:
+    """Return how the layers of a network are wired. run: a forward pass of it. kinds: what counts as convolution."""
     wiring = Wiring()
-    produced: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}  # holds the tensors, so that their ids stay theirs
+    produced: dict[int, tuple[nn.Module, Tensor, int]] = {}  # holds the tensors, so that their ids stay theirs
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         wiring.calls[module] = wiring.calls.get(module, 0) + 1
         convolution, tensor, version = produced.get(id(inputs[0]) if inputs else 0, (None, None, 0))
         unchanged = tensor is not None and tensor._version == version
-        wiring.sources.setdefault(module, []).append(convolution if unchanged else None)
+        wiring.inputs.setdefault(module, []).append(convolution if unchanged else None)
 
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, kinds):
             produced[id(output)] = (module, output, output._version)
 
-    with watched(network, before, after), torch.no_grad():
+    with watched(network, kinds, before, after), torch.no_grad():
         run()
     return wiring
 
 
 @contextmanager
-def watched(network: nn.Module, before: Callable[..., None], after: Callable[..., None]) -> Iterator[None]:
-    """Call before and after around every call of a module, for a while."""
-    leaves = [m for m in network.modules() if isinstance(m, nn.Conv2d) or not list(m.children())]
+def watched(
+    network: nn.Module, kinds: tuple[type[nn.Module], ...], before: Callable[..., None], after: Callable[..., None]
+) -> Iterator[None]:
+    """Call before and after around every call of an innermost module or one of some kinds, for a while."""
+    leaves = [module for module in network.modules() if isinstance(module, kinds) or not list(module.children())]
     hooks = [leaf.register_forward_pre_hook(before) for leaf in leaves]
     hooks += [leaf.register_forward_hook(after) for leaf in leaves]
     try:

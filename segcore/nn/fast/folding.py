@@ -18,18 +18,24 @@ from segcore.nn.fast.adjacency import observe, replace
 
 def fold_batch_norms(network: nn.Module, run: Callable[[], Any]) -> int:
     """Fold every batch norm that follows a convolution directly, in place, and return how many. run: a forward pass."""
-    wiring = observe(network, run)
-    norms = [module for module in wiring.calls if isinstance(module, _BatchNorm) and not module.training]
-    pairs = [(wiring.only_source(norm), norm) for norm in norms if norm.track_running_stats]
-    folded = [(convolution, norm) for convolution, norm in pairs if convolution is not None]
-    for convolution, norm in folded:
+    wiring = observe(network, run, (nn.Conv2d,))
+    norms = [module for module in wiring.calls if isinstance(module, _BatchNorm) and uses_fixed_statistics(module)]
+    once = [norm for norm in norms if len(wiring.sources(norm)) == 1]
+    for norm in once:
+        (convolution,) = wiring.sources(norm)
         fold(convolution, norm)
         replace(network, norm, nn.Identity())
-    return len(folded)
+    return len(once)
 
 
-def fold(convolution: nn.Conv2d, norm: _BatchNorm) -> None:
+def uses_fixed_statistics(norm: _BatchNorm) -> bool:
+    """Return whether a batch norm is in evaluation and has statistics of its own."""
+    return not norm.training and norm.running_mean is not None
+
+
+def fold(convolution: nn.Module, norm: _BatchNorm) -> None:
     """Make a convolution give what the batch norm made of its output, in place."""
+    assert isinstance(convolution, nn.Conv2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     convolution.weight, convolution.bias = fuse_conv_bn_weights(

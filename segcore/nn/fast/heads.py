@@ -69,8 +69,7 @@ def uper_head_forward(head: UPerHead, features: Features) -> Tensor:
     laterals.append(head.bottleneck(pyramid(head, inputs[-1])))
     for level in range(len(laterals) - 1, 0, -1):
         size = laterals[level - 1].shape[2:]
-        above = resize(laterals[level], size=size, mode="bilinear", align_corners=head.align_corners)
-        laterals[level - 1] = laterals[level - 1] + above
+        laterals[level - 1] += resize(laterals[level], size=size, mode="bilinear", align_corners=head.align_corners)
     maps = [convolution(x) for convolution, x in zip(head.fpn_convs, laterals[:-1], strict=True)]
     return logits_of(head, head.fpn_bottleneck([*maps, laterals[-1]]))
 

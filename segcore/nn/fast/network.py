@@ -16,6 +16,7 @@ from mmseg.models import BaseSegmentor
 from torch import Tensor
 
 from segcore.nn.devices import Precision, autocast
+from segcore.nn.fast.activations import absorb_activations
 from segcore.nn.fast.folding import fold_batch_norms
 from segcore.nn.fast.heads import fuse_decode_head
 from segcore.nn.fast.winograd import use_winograd_convolutions
@@ -77,7 +78,7 @@ def rewritings(spec: FastSpec) -> tuple[Rewriting, ...]:
     Units for bf16 and GPUs multiply so fast that saving products there gains less than it costs in memory traffic.
     """
     few_products = spec.device == "cpu" and spec.precision == "fp32"
-    return (fold_norms, fuse_head, use_winograd) if few_products else (fold_norms,)
+    return (fold_norms, fuse_head, use_winograd, fuse_activations) if few_products else (fold_norms,)
 
 
 def fold_norms(network: BaseSegmentor, inputs_NCHW: Tensor) -> str:
@@ -95,6 +96,12 @@ def use_winograd(network: BaseSegmentor, _: Tensor) -> str:
     """Let large convolutions multiply less, in place."""
     count = use_winograd_convolutions(network)
     return f"{count} convolutions by Winograd's algorithm" if count else ""
+
+
+def fuse_activations(network: BaseSegmentor, inputs_NCHW: Tensor) -> str:
+    """Let convolutions do the ReLUs after them, in place."""
+    count = absorb_activations(network, lambda: logits_of(network, inputs_NCHW))
+    return f"{count} activations fused" if count else ""
 
 
 def rewritten(network: BaseSegmentor, rewriting: Rewriting) -> tuple[BaseSegmentor, str]:

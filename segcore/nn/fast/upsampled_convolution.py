@@ -35,14 +35,15 @@ class UpsampledConvolution(nn.Module):
         self.channels = convolution.out_channels
         self.kernel = convolution.kernel_size[0]
         self.align_corners = align_corners
+        self.bounds = (float("-inf"), float("inf"))  # outputs are clamped to
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return the convolution at the size of maps[0]. maps: each (N, C_i, h_i, w_i)."""
+        """Return the convolution at the size of maps[0], clamped. maps: each (N, C_i, h_i, w_i)."""
         y_NHWC = self.own(maps[0]).permute(0, 2, 3, 1).contiguous()
         for image, y_HWC in enumerate(y_NHWC):  # one by one: the widened maps are large
             for x_NCHW, taps in zip(maps[1:], self.taps, strict=True):
                 self.add(y_HWC, x_NCHW[image].permute(1, 2, 0).contiguous(), taps)
-        return y_NHWC.permute(0, 3, 1, 2)
+        return y_NHWC.clamp_(*self.bounds).permute(0, 3, 1, 2)
 
     def add(self, y_HWC: Tensor, x_HWC: Tensor, taps: Tensor) -> None:
         """Add a coarse map's share to an output, in place."""

@@ -19,6 +19,7 @@ from segcore.nn.fast.adjacency import replace
 TILE = 4
 PATCH = TILE + 2
 BUFFER_BYTES = 8 << 20  # of the transformed inputs of the tiles that run together: stays in the caches
+ONES = PATCH + 1  # the position of B^T d B that A^T (…) A adds to all 16 outputs: where the bias goes
 MIN_CHANNELS = 96  # below, the transformations cost more than the products they save
 MIN_TILES = 32  # below, reading the transformed weights costs more
 
@@ -51,40 +52,50 @@ class WinogradConv2d(nn.Module):
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.direct = convolution
+        self.bounds = (float("-inf"), float("inf"))  # outputs are clamped to
         basis = torch.tensor(B_T, dtype=torch.float64), torch.tensor(A_T, dtype=torch.float64)
         self.register_buffer("into", torch.kron(basis[0], basis[0]).float())
         self.register_buffer("out_of", torch.kron(basis[1], basis[1]).float())
         self.register_buffer("transformed", transformed_weight(convolution.weight.detach()))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Return what the convolution gives, channels-last. x_NCHW: (N, C_in, H, W) float32."""
+        """Return what the convolution gives, clamped, channels-last. x_NCHW: (N, C_in, H, W) float32."""
         batch, channels, height, width = x_NCHW.shape
         down, across = -(-height // TILE), -(-width // TILE)
         if batch * down * across < MIN_TILES:
-            return self.direct(x_NCHW)
-        padding = (0, 0, 1, TILE * across + 1 - width, 1, TILE * down + 1 - height)
-        padded_NHWC = functional.pad(x_NCHW.permute(0, 2, 3, 1), padding)
+            return self.direct(x_NCHW).clamp_(*self.bounds)
         tiled = x_NCHW.new_empty(batch, down, TILE, across, TILE, self.direct.out_channels)
         rows = max(1, BUFFER_BYTES // (4 * PATCH**2 * channels * across))
-        for image_NHWC, out in zip(padded_NHWC, tiled, strict=True):
+        for x_HWC, out in zip(x_NCHW.permute(0, 2, 3, 1), tiled, strict=True):
             for top in range(0, down, rows):
-                part = image_NHWC[TILE * top : TILE * (top + rows) + 2]
-                out[top : top + rows] = self.outputs_of(part, across)
+                outputs = self.outputs_of(patches(x_HWC, top, min(rows, down - top)))
+                torch.clamp(outputs, *self.bounds, out=out[top : top + rows])
         y_NHWC = tiled.view(batch, TILE * down, TILE * across, -1)[:, :height, :width]
-        if self.direct.bias is not None:
-            y_NHWC = y_NHWC + self.direct.bias
         return y_NHWC.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
-    def outputs_of(self, rows_HWC: Tensor, across: int) -> Tensor:
-        """Return the outputs of some rows of tiles, (down, TILE, across, TILE, C_out); rows_HWC: padded inputs."""
-        down, channels = (rows_HWC.shape[0] - 2) // TILE, rows_HWC.shape[2]
-        by_row, by_column, _ = rows_HWC.stride()
-        shape = (PATCH, PATCH, down, across, channels)
-        patches = rows_HWC.as_strided(shape, (by_row, by_column, TILE * by_row, TILE * by_column, 1))
-        inputs_PTI = (self.into @ patches.reshape(PATCH**2, -1)).view(PATCH**2, down * across, channels)
-        products_PTO = torch.bmm(inputs_PTI, self.transformed)
-        outputs = (self.out_of @ products_PTO.view(PATCH**2, -1)).view(TILE, TILE, down, across, -1)
+    def outputs_of(self, patches_PPRTI: Tensor) -> Tensor:
+        """Return the outputs of some rows of tiles, (R, TILE, T, TILE, C_out)."""
+        _, _, rows, across, channels = patches_PPRTI.shape
+        inputs = (self.into @ patches_PPRTI.reshape(PATCH**2, -1)).view(PATCH**2, rows * across, channels)
+        products = torch.bmm(inputs, self.transformed)
+        if self.direct.bias is not None:
+            products[ONES] += self.direct.bias
+        outputs = (self.out_of @ products.view(PATCH**2, -1)).view(TILE, TILE, rows, across, -1)
         return outputs.permute(2, 0, 3, 1, 4)
+
+
+def patches(x_HWC: Tensor, top: int, rows: int) -> Tensor:
+    """Return the overlapping inputs of some rows of tiles from row `top` on, (PATCH, PATCH, rows, T, C), a view."""
+    width, channels = x_HWC.shape[1:]
+    across = -(-width // TILE)
+    first = TILE * top - 1
+    inside = x_HWC[max(first, 0) : first + TILE * rows + 2]
+    above = max(-first, 0)
+    below = TILE * rows + 2 - above - len(inside)
+    padded = functional.pad(inside, (0, 0, 1, TILE * across + 1 - width, above, below))
+    by_row, by_column, _ = padded.stride()
+    shape = (PATCH, PATCH, rows, across, channels)
+    return padded.as_strided(shape, (by_row, by_column, TILE * by_row, TILE * by_column, 1))
 
 
 def use_winograd_convolutions(network: nn.Module) -> int:
