@@ -14,7 +14,7 @@ from segcore.data.ground_truth import PixelCount, ground_truth
 from segcore.data.index_contents import contents_of
 from segcore.data.label_maps import write_label_maps
 from segcore.data.near_duplicates import group_labelled, group_name
-from segcore.data.pool_duplicates import PoolVerdict, judge_pool, resembled_by
+from segcore.data.pool_duplicates import PoolVerdict, judge_pool, resembled_by, without_repeats
 from segcore.data.problems import Problems
 from segcore.data.roles import assign_roles, write_images, write_ledger
 from segcore.data.scan import Failure, Scan, scan_images
@@ -63,6 +63,7 @@ def build_index(config: RunConfig, out_dir: Path) -> IndexSummary:
     groups = groups_of(labelled)
     roles = assign_roles(to_divide(dataset, labelled, groups), config.roles, config.data.val is not None)
     verdict = judge_pool(labelled, groups, pool)
+    verdict = without_repeats(verdict) if config.pool.drop_near_duplicates else verdict
     records = image_records(labelled, groups, roles, verdict)
     pixels = PixelCount(dataset.class_map.num_classes)
     fill = IGNORE_INDEX if config.data.unannotated == "ignore" else 0
@@ -206,9 +207,9 @@ def write_json(path: Path, value: Any) -> None:
 def index_inputs(config: RunConfig, memo: HashMemo) -> JSON:
     """Return what the key of the index step holds: images and label files by content, and what divides them.
 
-    Images: source to file name to [bytes, sha256], None for a file that cannot be read. pool.use_test and
-    roles.min_gate_images are absent: they change how an index is used, not what is in it. memo: of the run; files that
-    it knows unchanged are not read.
+    Images: source to file name to [bytes, sha256], None for a file that cannot be read. pool.use_test, pool.max_images
+    and roles.min_gate_images are absent: they change how an index is used, not what is in it. memo: of the run; files
+    that it knows unchanged are not read.
     """
     data, dataset = config.data, load_dataset(config)
     images = [image for found in dataset.sources.values() for image in found] + list(given_teacher_images(config))
@@ -227,7 +228,7 @@ def index_inputs(config: RunConfig, memo: HashMemo) -> JSON:
         "has_val": data.val is not None,
         "has_teacher": config.model.teacher is not None,
         "max_megapixels": data.max_megapixels,
-    }
+    } | ({"drop_near_duplicates": True} if config.pool.drop_near_duplicates else {})
 
 
 def role_inputs(roles: RolesConfig) -> JSON:

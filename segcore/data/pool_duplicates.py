@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from segcore.data.near_duplicates import find_duplicates, group_name
+from segcore.data.near_duplicates import find_duplicates, find_repeats, group_name
 from segcore.data.scan import Scan
 from segcore.records import Quarantined
 
@@ -52,6 +52,20 @@ def judge_pool(labelled: Sequence[Scan], labelled_groups: Sequence[str], pool: S
             kept.append(scan)
             groups[image_id] = group
     return PoolVerdict(tuple(kept), groups, tuple(dropped), tuple(barred))
+
+
+def without_repeats(verdict: PoolVerdict) -> PoolVerdict:
+    """Drop unlabelled images that are near-duplicates of an earlier pool image that stays; test images all stay."""
+    kept = verdict.kept
+    repeats = find_repeats([scan.fingerprint for scan in kept])
+    out = {index: original for index, original in repeats.items() if kept[index].image.source != "test"}
+    dropped = [
+        Quarantined(kept[index].image.image_id, f"near-duplicate of the pool image {kept[original].image.image_id}")
+        for index, original in out.items()
+    ]
+    left = tuple(scan for index, scan in enumerate(kept) if index not in out)
+    groups = {scan.image.image_id: verdict.groups[scan.image.image_id] for scan in left}
+    return PoolVerdict(left, groups, (*verdict.dropped, *dropped), verdict.barred)
 
 
 def resembled_by(labelled: Sequence[Scan], others: Sequence[Scan]) -> dict[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import cast, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segcore.config.schema import FoldConfig, RolesConfig
+from segcore.config.schema import FoldConfig, PoolConfig, RolesConfig
 from segcore.data.stratify import LabelledImage, stratify
 from segcore.errors import ConfigError, DataError
 from segcore.records import LABELLED_ROLES, ImageRecord, Role
@@ -107,16 +108,28 @@ def _require_parts(found: set[str], shares: dict[str, float], num_images: int, h
             )
 
 
-def pool_images(images: Iterable[ImageRecord], use_test: bool) -> tuple[ImageRecord, ...]:
-    """Return the images that may be pseudo-labelled: unlabeled, and test if `use_test`, in the given order.
+def pool_images(images: Iterable[ImageRecord], config: PoolConfig) -> tuple[ImageRecord, ...]:
+    """Return the images that are pseudo-labelled, in the given order: unlabeled, test if use_test, max_images at most.
 
     A test image that is a near-duplicate of a labelled one stays in the submission but is no part of the pool: training
     on it would disqualify the image it resembles from scoring.
     """
     images = tuple(images)
     labelled_groups = {image.group for image in images if image.role in LABELLED_ROLES}
-    roles = ("unlabeled", "test") if use_test else ("unlabeled",)
-    return tuple(image for image in images if image.role in roles and image.group not in labelled_groups)
+    roles = ("unlabeled", "test") if config.use_test else ("unlabeled",)
+    pool = [image for image in images if image.role in roles and image.group not in labelled_groups]
+    chosen = chosen_ids([image.image_id for image in pool], config.max_images)
+    return tuple(image for image in pool if image.image_id in chosen)
+
+
+def chosen_ids(image_ids: Sequence[str], max_images: int | None) -> frozenset[str]:
+    """Return the images of a pool that is capped: those whose ids have the smallest hashes.
+
+    A choice at random that stays: of a pool that grows, as many go as come in.
+    """
+    if max_images is None or len(image_ids) <= max_images:
+        return frozenset(image_ids)
+    return frozenset(sorted(image_ids, key=lambda name: hashlib.sha256(f"pool {name}".encode()).digest())[:max_images])
 
 
 def write_ledger(path: Path, images: Sequence[ImageRecord]) -> None:

@@ -19,7 +19,7 @@ from segcore.steps.index import class_map_of, images_of, pool_of, summary_of
 from segcore.steps.label import PREDICTIONS, LabelledShard, Prediction, labeller_spec, predict_by, prediction_inputs
 from segcore.steps.label import VERSION as LABEL_VERSION
 from segcore.steps.out_of_fold import HISTOGRAM, OutOfFold
-from segcore.steps.pseudo_labels import FILTER_VERSION
+from segcore.steps.pseudo_labels import FILTER_VERSION, pool_choice
 from segcore.steps.run import Run, ensure_step
 from segcore.steps.train import PseudoLabels
 from segcore.store.canonical import digest_of
@@ -116,6 +116,7 @@ def filter_step(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: Ou
         "shards": [shard.output.digest for shard in shards],
         "out_of_fold": found.output.digest,
         "pool": [first.index.digests[role] for role in POOL_ROLES],
+        "chosen": pool_choice(spec.run.config),
         "filter": config.model_dump(mode="json"),
         "share": share_of_round(config, threshold_round),
         "round": threshold_round,

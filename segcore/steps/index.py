@@ -124,7 +124,7 @@ def cached_images(folder: str) -> tuple[ImageRecord, ...]:
 
 def pool_of(run: Run, index: Index) -> tuple[ImageRecord, ...]:
     """Return the images that get pseudo-labels."""
-    return pool_images(images_of(run, index), run.config.pool.use_test)
+    return pool_images(images_of(run, index), run.config.pool)
 
 
 def class_map_of(run: Run, index: Index) -> ClassMap:

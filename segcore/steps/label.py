@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from segcore.config.schema import PoolConfig
 from segcore.data.roles import pool_images
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import LabellerSpec
@@ -56,7 +57,7 @@ def shards_of(run: Run, index: Index, final: bool) -> dict[int, tuple[ImageRecor
     final: all test images too, whether or not the pool may use them, since a submission covers them.
     """
     label = run.config.label
-    division = Division(run.config.pool.use_test, final, label.num_shards, label.images_per_shard)
+    division = Division(run.config.pool, final, label.num_shards, label.images_per_shard)
     return divided(str(index_path(run, index)), division)
 
 
@@ -64,7 +65,7 @@ def shards_of(run: Run, index: Index, final: bool) -> dict[int, tuple[ImageRecor
 class Division:
     """How images are divided into shards, besides the images."""
 
-    use_test: bool
+    pool: PoolConfig
     final: bool
     num_shards: int | None
     images_per_shard: int
@@ -76,7 +77,7 @@ def divided(folder: str, division: Division) -> dict[int, tuple[ImageRecord, ...
     everything = cached_images(folder)
     calib = [image for image in everything if image.role == "calib"]
     test = [image for image in everything if division.final and image.source == "test"]
-    chosen = (*pool_images(everything, division.use_test), *calib, *test)
+    chosen = (*pool_images(everything, division.pool), *calib, *test)
     images = {image.image_id: image for image in chosen}
     num_shards = division.num_shards or num_shards_for(len(images), division.images_per_shard)
     return {

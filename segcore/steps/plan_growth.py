@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from segcore.data.roles import chosen_ids, pool_images
 from segcore.pseudo.shards import num_shards_for, shard_of
 from segcore.records import StepOutput
-from segcore.steps.index import Index
-from segcore.steps.label import shards_of
+from segcore.steps.index import Index, images_of
 from segcore.steps.run import Run
 from segcore.store.canonical import JSON, plain
 from segcore.store.layout import index_place
@@ -77,15 +77,23 @@ def divided(inputs: dict[str, JSON]) -> tuple[JSON, dict[str, str]]:
 def relabelled(run: Run, growth: Growth) -> Relabelled:
     """Return which shards of a labelling before the end are labelled again by a teacher that stayed the same."""
     label = run.config.label
-    before = {image.image_id for images in shards_of(run, growth.index, final=False).values() for image in images}
-    came = {image_id for image_id in growth.came if run.config.pool.use_test or not image_id.startswith("test/")}
-    now = (before - growth.went) | came
+    before, now = labelled_ids(run, growth, grown=False), labelled_ids(run, growth, grown=True)
     old_num, num_shards = (
         label.num_shards or num_shards_for(len(ids), label.images_per_shard) for ids in (before, now)
     )
-    touched = {shard_of(image_id, num_shards) for image_id in came | (growth.went & before)}
-    shards = {shard_of(image_id, num_shards) for image_id in now} & touched if old_num == num_shards else None
-    if shards is None:  # the pool outgrew its shards: all are cut anew
-        shards = {shard_of(image_id, num_shards) for image_id in now}
+    changed = (before ^ now) | (growth.came & growth.went)
+    touched = now if old_num != num_shards else changed  # a pool that outgrew its shards is cut anew
+    shards = {shard_of(image_id, num_shards) for image_id in now} & {shard_of(name, num_shards) for name in touched}
     num_images = sum(shard_of(image_id, num_shards) in shards for image_id in now)
     return Relabelled(tuple(sorted(shards)), num_shards, num_images)
+
+
+def labelled_ids(run: Run, growth: Growth, grown: bool) -> frozenset[str]:
+    """Return which images are labelled in a round, before or after the pool grew, as far as their ids tell."""
+    images, config = images_of(run, growth.index), run.config.pool
+    calib = {image.image_id for image in images if image.role == "calib"}
+    pool = {image.image_id for image in pool_images(images, config.model_copy(update={"max_images": None}))}
+    if grown:
+        pool -= growth.went
+        pool |= {image_id for image_id in growth.came if config.use_test or not image_id.startswith("test/")}
+    return chosen_ids(sorted(pool), config.max_images) | calib

@@ -19,7 +19,7 @@ from segcore.store.steps import Step, difference
 
 Verdict = Literal["reuse", "redo", "new", "after", "again", "refused"]
 CONFIG_NAMES = {
-    "views": "label", "seed": "loop.seed", "share": "filter.share", "iterations": "train.iterations",
+    "views": "label", "chosen": "pool", "seed": "loop.seed", "share": "filter.share", "iterations": "train.iterations",
     "max_megapixels": "data.max_megapixels", "has_val": "data.val", "has_teacher": "model.teacher",
 }  # fmt: skip
 

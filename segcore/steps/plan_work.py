@@ -145,7 +145,7 @@ def size_from_dataset(config: RunConfig, dataset: Dataset) -> RunSize:
     return RunSize(
         config=config,
         num_images=sum(len(images) for images in sources.values()),
-        num_pool=len(in_pool),
+        num_pool=min(len(in_pool), config.pool.max_images or len(in_pool)),
         num_extra_test=num_labelled_test + (0 if config.pool.use_test else len(test)),
         num_calib=round(shares.get("calib", 0.0) * num_val),
         num_gate=round(shares["gate"] * num_val),

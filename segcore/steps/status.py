@@ -216,7 +216,8 @@ def planned_shards(config: Mapping[str, Any], summary: Mapping[str, Any], final:
     try:
         label, counts = config["label"], summary["num_images"]
         num_test = counts.get("test", 0) if final or config["pool"]["use_test"] else 0
-        num_images = counts.get("unlabeled", 0) + counts.get("calib", 0) + num_test
+        num_pool = counts.get("unlabeled", 0) + num_test
+        num_images = min(num_pool, config["pool"].get("max_images") or num_pool) + counts.get("calib", 0)
         return int(label["num_shards"] or num_shards_for(num_images, label["images_per_shard"]))
     except (KeyError, TypeError, AttributeError):
         return None

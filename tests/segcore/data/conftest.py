@@ -71,6 +71,7 @@ class TinyData:
         entry = {s: {"images": self.root / s, "annotations": self.file(s)} for s in self.documents}
         roles = data.pop("roles", {})
         teacher = data.pop("teacher", None)
+        pool = data.pop("pool", {})
         fields = {"train": entry["train"], "val": entry.get("val"), "unannotated": "background"}
         if "unlabeled" in entry:
             fields["unlabeled"] = [{"images": self.root / "unlabeled"}]
@@ -80,6 +81,7 @@ class TinyData:
             {
                 "data": fields | data,
                 "roles": roles,
+                "pool": pool,
                 "model": {"teacher": teacher},
                 "train": {"iterations": 1},
             }

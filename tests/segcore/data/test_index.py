@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segcore.config.schema import PoolConfig
 from segcore.data.index import build_index, image_roots, index_inputs
 from segcore.data.label_maps import LabelMaps
 from segcore.data.roles import pool_images, read_images
@@ -122,8 +123,26 @@ def test_copies_of_labelled_images_stay_out_of_the_pool(tiny, tmp_path: Path):
     assert [item.image_id for item in summary.barred] == ["test/000.jpg"]
     assert images["test/000.jpg"].role == "test"
     assert images["test/000.jpg"].group == images["val/001.jpg"].group
-    pool = {image.image_id for image in pool_images(images.values(), use_test=True)}
+    pool = {image.image_id for image in pool_images(images.values(), PoolConfig())}
     assert pool == {"test/001.jpg", *(f"unlabeled_0/00{i}.jpg" for i in range(3))}
+
+
+def test_frames_that_repeat_one_another_are_dropped_from_the_pool_only_where_that_is_asked_for(tiny, tmp_path: Path):
+    frame = cv2.imread(str(tiny.root / "unlabeled" / "001.jpg"))
+    for folder, brighter in (("unlabeled", 12), ("test", 9)):
+        image = np.clip(frame.astype(int) + brighter, 0, 255).astype(np.uint8)
+        cv2.imwrite(str(tiny.root / folder / "frame.jpg"), image)
+    tiny.documents["test"]["images"].append({"id": 99, "file_name": "frame.jpg", "width": 64, "height": 48})
+    summary, _ = build(tiny, tmp_path / "kept")
+    assert summary.dropped == ()
+    summary, images = build(tiny, tmp_path / "dropped", pool={"drop_near_duplicates": True})
+    assert {item.image_id: item.reason for item in summary.dropped} == {
+        "unlabeled_0/001.jpg": "near-duplicate of the pool image test/frame.jpg",
+        "unlabeled_0/frame.jpg": "near-duplicate of the pool image test/frame.jpg",
+    }
+    assert [name for name in images if name.startswith(("test", "unlabeled"))] == [
+        "test/000.jpg", "test/001.jpg", "test/frame.jpg", "unlabeled_0/000.jpg", "unlabeled_0/002.jpg",
+    ]  # fmt: skip
 
 
 def test_val_copied_into_train_shares_its_groups(tiny, tmp_path: Path):

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segcore.data.images import decode_preview
-from segcore.data.near_duplicates import Fingerprint, find_duplicates, fingerprint, group_labelled, orientations
+from segcore.data.near_duplicates import (
+    Fingerprint,
+    find_duplicates,
+    find_repeats,
+    fingerprint,
+    group_labelled,
+    orientations,
+)
 
 GARBAGE6 = Path(os.environ.get("SEGLOOP_GARBAGE6", Path(__file__).parents[4] / "shared" / "data" / "garbage6"))
 
@@ -58,6 +65,22 @@ def test_altered_copies_are_found_and_other_scenes_are_not(how: str):
     originals = [fingerprint(scene(seed)) for seed in range(12)]
     others = [fingerprint(ALTERED[how](scene(seed))) for seed in range(6, 18)]
     assert find_duplicates(originals, others) == [(6 + i, i) for i in range(6)]
+
+
+def test_repeats_name_the_first_image_that_stays_and_frames_that_drift_away_stay_too():
+    drift = [scene(3)[:, shift : shift + 200] for shift in range(0, 100, 2)]
+    prints = [
+        fingerprint(image) for image in [scene(0), scene(1), scene(0), *drift, jpeg(scene(1), 30), scene(0)[:, ::-1]]
+    ]
+    found = find_repeats(prints)
+    assert found[2] == 0
+    assert found[len(prints) - 2] == 1
+    assert len(prints) - 1 not in found, "turned copies are left alone"
+    first_stays = [index for index in range(3, 53) if index not in found]
+    assert first_stays[0] == 3
+    assert 2 <= len(first_stays) <= 25
+    assert all(found[index] in first_stays for index in range(3, 53) if index in found)
+    assert find_repeats([]) == {}
 
 
 def test_flat_images_resemble_nothing():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from segcore.config.schema import FoldConfig, RolesConfig
+from segcore.config.schema import FoldConfig, PoolConfig, RolesConfig
 from segcore.data.roles import assign_roles, pool_images, read_images, val_shares, write_images, write_ledger
 from segcore.data.stratify import LabelledImage, stratify
 from segcore.errors import ConfigError, DataError
@@ -145,8 +145,23 @@ RECORDS = [
 
 
 def test_the_pool_leaves_out_test_images_that_resemble_labelled_ones():
-    assert [image.image_id for image in pool_images(RECORDS, use_test=True)] == ["test/b.jpg", "unlabeled_0/c.jpg"]
-    assert [image.image_id for image in pool_images(RECORDS, use_test=False)] == ["unlabeled_0/c.jpg"]
+    assert [image.image_id for image in pool_images(RECORDS, PoolConfig())] == ["test/b.jpg", "unlabeled_0/c.jpg"]
+    assert [image.image_id for image in pool_images(RECORDS, PoolConfig(use_test=False))] == ["unlabeled_0/c.jpg"]
+
+
+def test_a_capped_pool_is_the_same_part_of_it_in_any_order_and_a_grown_one_loses_as_many_as_come_in():
+    pool = [record(f"unlabeled_0/{number:03}.jpg", "unlabeled", f"g{number}") for number in range(200)]
+
+    def capped(images: list[ImageRecord]) -> set[str]:
+        return {image.image_id for image in pool_images(images, PoolConfig(max_images=50))}
+
+    assert len(capped(pool)) == 50
+    assert capped(pool[::-1]) == capped(pool)
+    grown = [*pool, *(record(f"unlabeled_1/{number:03}.jpg", "unlabeled", f"h{number}") for number in range(20))]
+    came = {name for name in capped(grown) if name.startswith("unlabeled_1")}
+    assert 0 < len(came) < 15
+    assert len(capped(pool) - capped(grown)) == len(came)
+    assert capped(pool[:40]) == {image.image_id for image in pool[:40]}
 
 
 def test_records_are_read_back_and_equal_ledgers_have_equal_bytes(tmp_path: Path):
