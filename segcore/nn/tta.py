@@ -108,7 +108,9 @@ def resized(image: Image | Tensor, shape: tuple[int, int], device: str) -> Tenso
     if isinstance(image, Tensor):
         small = functional.interpolate(image.float(), size=shape, mode="bilinear", align_corners=False)
         return small.add_(0.5).floor_()  # half a level is rounded up, as OpenCV does
-    return to_device(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), device)
+    if image.shape[:2] != shape:  # else even a copy would be felt: a large image at its own scale is run in windows
+        image = np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return to_device(image, device)
 
 
 def forward(teacher: Teacher, spec: ViewSpec, budget: PassBudget, pixels: Sequence[Tensor]) -> list[Tensor]:
