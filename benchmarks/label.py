@@ -33,8 +33,10 @@ PHOTOS = ROOT.parent / "shared" / "data" / "garbage6"
 OURS, THEIRS, THEIRS_BF16 = "segloop", "mmseg", "mmseg, bf16 autocast"
 LEAST_GROUPS = 3
 CASE_IMAGES = 819  # the pool of the team this project started from
-DEVICE_MODELS = {"cpu": ("lite0", "mobilenetv2", "swin_tiny")}
-DEVICE_MODELS["cuda"] = (*DEVICE_MODELS["cpu"], "swin_large", "convnext_xlarge")
+DEVICE_MODELS: dict[str, tuple[str, ...]] = {
+    "cpu": ("lite0", "mobilenetv2", "swin_tiny"),
+    "cuda": tuple(MODELS_BY_NAME),
+}
 GROUP_IMAGES = {"cpu": 4, "cuda": 32}
 RESULT_NAMES = {"cpu": "label", "cuda": "label-cuda"}
 BUDGET_MINUTES = {"cpu": 9.0, "cuda": 2.0}
@@ -138,7 +140,7 @@ def take_turns(
     started = time.monotonic()
     while len(groups) < LEAST_GROUPS or time.monotonic() - started < effort.budget_s:
         group = list(islice(images, effort.group))
-        order = list(ways) if len(groups) % 2 else list(reversed(ways))
+        order = list(ways)[:: 1 if len(groups) % 2 else -1]
         labelled = {name: ways[name].label(group) for name in order}
         groups.append({name: seconds(labelled[name], len(group)) for name in ways})
         for name in ways:

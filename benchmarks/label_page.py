@@ -195,7 +195,7 @@ def start_table(models: Mapping[str, Any]) -> list[str]:
 
 def beyond(model: Mapping[str, Any], way: str) -> float:
     """Return how much longer the first group took than a later one, in seconds."""
-    usual_s = statistics.median(of(model, way)) * model["group_images"]
+    usual_s: float = statistics.median(of(model, way)) * model["group_images"]
     return max(0.0, float(model["ways"][way]["warm_up_s"]) - usual_s)
 
 

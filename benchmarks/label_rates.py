@@ -66,7 +66,6 @@ def profile(images: Images, device: str) -> dict[str, Any]:
     busy: seconds of all operations by those of the clock; on CUDA, below 1 the device waits. shares: of busy time.
     """
     import torch
-    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
 
     cuda = device == "cuda"
@@ -76,9 +75,8 @@ def profile(images: Images, device: str) -> dict[str, Any]:
         opened["way"].label(images)
         wait(device)
         wall_s = time.perf_counter() - started
-    wanted = DeviceType.CUDA if cuda else DeviceType.CPU
     found = profiler.key_averages()
-    events = [event for event in found if event.device_type == wanted and not event.is_user_annotation]
+    events = [event for event in found if event.device_type.name == device.upper() and not event.is_user_annotation]
     times = {event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in events}
     total = sum(times.values())
     longest = sorted(times, key=lambda name: -times[name])[:NUM_OPERATIONS]

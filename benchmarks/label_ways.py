@@ -147,7 +147,7 @@ def pipeline_of(views: LabelConfig) -> list[dict[str, Any]]:
     return [{"type": "LoadImageFromFile"}, {"type": "TestTimeAug", "transforms": transforms}]
 
 
-WAYS: dict[str, type[Segloop] | type[Mmseg]] = {"segloop": Segloop, "mmseg": Mmseg}
+WAYS: dict[str, Callable[[Setting], Way]] = {"segloop": Segloop, "mmseg": Mmseg}
 opened: dict[str, Way] = {}  # in the child: the one way that was opened there
 
 
