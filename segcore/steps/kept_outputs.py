@@ -28,11 +28,9 @@ def keep_or_make(run_dir: Path, path: Path, made_from: JSON, make: Callable[[], 
 
 def identity_below(path: Path) -> Identity:
     """Return what changes when a file, or anything in a folder, does; where the folder lies is no part of it."""
-    names = sorted(files_below(path))
-    found = hashlib.sha256()
-    for name in names:
-        found.update(f"{name[len(str(path)) :]!r} {identity_of(os.lstat(name))}\n".encode())
-    return len(names), int(found.hexdigest(), 16)
+    names, own = sorted(files_below(path)), len(str(path))
+    lines = "\0".join(f"{name[own:]} {identity_of(os.lstat(name))}" for name in names)
+    return len(names), int(hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(), 16)
 
 
 def files_below(path: Path) -> list[str]:
