@@ -74,7 +74,7 @@ def means(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def outcome(counts: ClassCounts, truth: Truth, target: float) -> dict[str, float]:
     """Return what `calibrated` makes of one calib set, and what taking its precision at its word would."""
-    cut = calibrated_cut(counts, target)
+    cut = calibrated_cut(counts, counts, target)
     reached = np.flatnonzero(np.nan_to_num(precision(counts.count, counts.correct)) >= target)
     naive = int(reached[0]) if reached.size else NO_LEVEL
     promised, labelled = cut.promise == "promised", cut.promise == "no promise"

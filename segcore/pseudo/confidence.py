@@ -17,7 +17,7 @@ LEVELS_PER_NAT = 16.0
 NO_LEVEL = NUM_LEVELS  # level_for(tau) when no level reaches tau: nothing is kept
 OVERSHOOT = 1e-3  # a mean of bf16 softmaxes may exceed 1 by this much
 
-LEVEL_EDGES: NDArray[np.float64] = -np.expm1(-np.arange(NUM_LEVELS) / LEVELS_PER_NAT)
+LEVEL_EDGES: NDArray[np.float64] = 0.0 - np.expm1(-np.arange(NUM_LEVELS) / LEVELS_PER_NAT)
 """Smallest confidence of each level: (256,) float64, rising from 0; a level holds [edge, next edge)."""
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from segcore.config.schema import FilterConfig
 from segcore.errors import ConfigError
-from segcore.pseudo.calib_counts import ClassCounts, class_counts
+from segcore.pseudo.calib_counts import ClassCounts, class_counts, pooled_counts
 from segcore.pseudo.calibrated import Promise, calibrated_cut
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, level_for
 from segcore.pseudo.histograms import CalibHistogram
@@ -86,7 +86,8 @@ def thresholds(config: FilterConfig, class_names: Sequence[str], evidence: Evide
         tau = by_class("filter.tau", config.tau, names)
     elif config.policy == "calibrated":
         targets = by_class("filter.target_precision", config.target_precision, names)
-        cuts = [calibrated_cut(class_counts(evidence.calib, k), target) for k, target in enumerate(targets)]
+        pooled = pooled_counts(evidence.calib)
+        cuts = [calibrated_cut(class_counts(evidence.calib, k), pooled, target) for k, target in enumerate(targets)]
         tau, promise = tuple(cut.tau for cut in cuts), tuple(cut.promise for cut in cuts)
     else:
         tau = balanced_taus(config, names, evidence, share_of_round(config, round_index))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segcore.records import Interval
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.number]
 
 ERROR = 0.05  # chance that a bound does not hold
 
@@ -26,7 +26,7 @@ ERROR = 0.05  # chance that a bound does not hold
 def precision(count: Counts, correct: Counts) -> Floats:
     """Return the share of pixels that are right over all images, nan where there are none.
 
-    count, correct: (N, ...) int64 pixels by image. Returns (...).
+    count, correct: (N, ...) pixels by image. Returns (...).
     """
     return share_of(correct.sum(axis=0), count.sum(axis=0))
 
@@ -34,7 +34,7 @@ def precision(count: Counts, correct: Counts) -> Floats:
 def effective_images(count: Counts) -> Floats:
     """Return how many images of one size tell as much as these (Kish): at most N, 0 where there are no pixels.
 
-    count: (N, ...) int64 pixels by image. Returns (...).
+    count: (N, ...) pixels by image. Returns (...).
     """
     pixels = count.astype(np.float64)
     return np.nan_to_num(share_of(pixels.sum(axis=0) ** 2, (pixels**2).sum(axis=0)))
@@ -43,7 +43,7 @@ def effective_images(count: Counts) -> Floats:
 def precision_bound(count: Counts, correct: Counts, error: float = ERROR) -> Floats:
     """Return what the precision is at least, but for the chance `error`; 0 where nothing is known.
 
-    count, correct: (N, ...) int64 pixels by image, correct <= count. Returns (...) float64 in [0, 1].
+    count, correct: (N, ...) pixels by image, correct <= count. Returns (...) float64 in [0, 1].
     """
     from scipy.special import betaincinv  # its import takes half a second, which a run that is reused would wait for
 
@@ -74,7 +74,7 @@ def effective_size(count: Counts, correct: Counts, error: float) -> Floats:
 def expected_precision(count: Counts, correct: Counts, error: float = ERROR) -> Interval | None:
     """Return the precision over all images with bounds of chance `error` on each side; None without pixels.
 
-    count, correct: (N,) int64 pixels by image.
+    count, correct: (N,) pixels by image.
     """
     if not count.sum():
         return None
@@ -89,7 +89,7 @@ def cautious_precision(count: Counts, correct: Counts) -> Floats:
     For images like those seen, the precision is at least this on average (conformal risk control, Angelopoulos et al.
     2022, equation 4), whatever kind of failure was not seen yet. Of any single case it promises nothing.
 
-    count, correct: (N, ...) int64 pixels by image. Returns (...) float64, 0 where there are no pixels.
+    count, correct: (N, ...) pixels by image. Returns (...) float64, 0 where there are no pixels.
     """
     size = effective_images(count)
     return np.nan_to_num(precision(count, correct)) * size / (size + 1)

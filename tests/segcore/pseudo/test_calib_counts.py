@@ -1,6 +1,6 @@
 import numpy as np
 
-from segcore.pseudo.calib_counts import class_counts
+from segcore.pseudo.calib_counts import class_counts, pooled_counts
 from segcore.pseudo.histograms import CalibHistogram
 
 HISTOGRAM = CalibHistogram(
@@ -23,3 +23,12 @@ def test_pixels_are_counted_from_each_level_up_on_the_images_that_have_the_class
 def test_a_class_that_is_never_predicted_has_no_image():
     counts = class_counts(HISTOGRAM, 2)
     assert counts.count.shape == counts.correct.shape == (0, 256)
+
+
+def test_pooled_every_class_weighs_as_much_as_any_other():
+    counts = pooled_counts(HISTOGRAM)
+    pixels = {0: 12, 1: 8}
+    assert counts.num_images == 3
+    np.testing.assert_allclose(counts.count[:, 0], [4 / pixels[0] + 7 / pixels[1], 8 / pixels[0], 1 / pixels[1]])
+    np.testing.assert_allclose(counts.correct[:, 0], [4 / pixels[0] + 3 / pixels[1], 0, 1 / pixels[1]])
+    np.testing.assert_allclose(counts.count[:, 8], [4 / pixels[0], 8 / pixels[0], 1 / pixels[1]])
