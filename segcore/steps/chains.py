@@ -89,6 +89,7 @@ def open_parent(
     config = trusted_config(Path(config_path), overrides, roots)
     name = PARENT.format(run_id or config.run_id)
     with open_run(config_path, name, update, overrides, roots) as run:
+        run.layout.folds_file.unlink(missing_ok=True)
 
         def parent_cancelled() -> bool:
             return run.layout.cancel_file.exists()

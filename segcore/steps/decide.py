@@ -10,6 +10,7 @@ from segcore.records import Checkpoint, RoundRecord, StepOutput
 from segcore.steps.approval import refusal
 from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of
+from segcore.steps.places import student_place
 from segcore.steps.run import Run
 from segcore.steps.train import PseudoLabels, Student
 from segcore.store.disk import written
@@ -103,14 +104,18 @@ def note(run: Run, record: RoundRecord) -> None:
 
 def goes_on(run: Run, history: Sequence[RoundRecord]) -> tuple[bool, str]:
     """Return whether the loop wants another round, and why or why not."""
-    wanted, reason = wants_another_round(history, run.config.loop, training_hours(run))
+    wanted, reason = wants_another_round(history, run.config.loop, training_hours(run, len(history)))
     refused = refusal(run, history) if wanted else None
     return (wanted, reason) if refused is None else (False, refused)
 
 
-def training_hours(run: Run) -> float:
-    """Return the training time of the run so far, in hours, as its events tell."""
-    done = (event for event in read_events(run.path) if event["event"] == "step_done" and event.get("kind") == "train")
+def training_hours(run: Run, num_rounds: int) -> float:
+    """Return what the students of the first rounds took to train, in hours, as the run's events tell.
+
+    Later trainings are not counted: a finished run that is started again would stop earlier than it did.
+    """
+    students = {student_place(round_index) for round_index in range(num_rounds)}
+    done = (event for event in read_events(run.path) if event["event"] == "step_done" and event["place"] in students)
     return sum(float(event["seconds"]) for event in done) / 3600
 
 

@@ -24,12 +24,11 @@ from segcore.steps.run import Run, ensure_step
 from segcore.steps.train import PseudoLabels
 from segcore.store.canonical import digest_of
 from segcore.store.events import append_event
+from segcore.store.layout import ensemble_labels_place, ensemble_shard_place
 from segcore.store.manifest import read_manifest
 from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
-
-SHARDS, PSEUDO_LABELS = "folds/labels/shard_{:04d}", "folds/pseudo_labels"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def shard_step(spec: EnsembleShard) -> Step:
     first, *others = (prediction_inputs(chain.run, chain.student, images) for chain in spec.ensemble.members)
     teachers = [[member["weights"], member["model_config"]] for member in (first, *others)]
     inputs = {"teachers": teachers, "views": first["views"], "images": first["images"]}
-    return Step("label", LABEL_VERSION, SHARDS.format(spec.shard_index), inputs, shared=True)
+    return Step("label", LABEL_VERSION, ensemble_shard_place(spec.shard_index), inputs, shared=True)
 
 
 def label_shard(spec: EnsembleShard) -> LabelledShard:
@@ -123,7 +122,7 @@ def filter_step(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: Ou
         "classes": [list(classes.names), list(classes.category_ids)],
         "teacher": teacher_digest(spec),
     }
-    return Step("filter", FILTER_VERSION, PSEUDO_LABELS, inputs)
+    return Step("filter", FILTER_VERSION, ensemble_labels_place(), inputs)
 
 
 def filter_labels(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: OutOfFold) -> PseudoLabels:

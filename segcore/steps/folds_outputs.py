@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def publish_folds(spec: FoldsSpec) -> FoldsSummary:
         place_submission(spec, folder)
         place_report(report, folder / REPORT)
         sync_folder(folder)
+        replace_file(spec.run.layout.folds_file, json.dumps(made_of(spec), indent=1).encode("ascii"))
     logger.info("%s", headline(report))
     logger.info("outputs of %d folds: %s", len(spec.chains), folder)
     members = tuple(member.fold_index for member in spec.found.members if member.kept)
@@ -83,6 +85,15 @@ def publish_folds(spec: FoldsSpec) -> FoldsSummary:
     return FoldsSummary(
         spec.run.run_id, str(folder), len(spec.chains), members, miou, headline(report), tuple(caveats(report))
     )
+
+
+def made_of(spec: FoldsSpec) -> dict[str, Any]:
+    """Return the contents of folds.json: the chains, and the steps in this folder that outputs/ are made of."""
+    labels = [] if spec.labels is None else [spec.labels.output.path]
+    return {
+        "chains": [chain.run.run_id for chain in spec.chains],
+        "steps": [spec.found.output.path, *(shard.output.path for shard in spec.shards), *labels],
+    }
 
 
 def place_members(spec: FoldsSpec, folder: Path) -> None:

@@ -22,7 +22,7 @@ from segcore.errors import RunError
 from segcore.steps.plan import plan_run
 from segcore.steps.references import referenced_steps
 from segcore.store.durable import sync_folder
-from segcore.store.layout import RESUME_SUFFIX, WORK_SUFFIX, RunLayout
+from segcore.store.layout import FOLDS, RESUME_SUFFIX, WORK_SUFFIX, RunLayout
 from segcore.store.run_file import read_run_file
 from segcore.store.verify import NOT_STEPS, has_key
 
@@ -127,7 +127,10 @@ def reason_for(run_dir: Path, path: Path, reach: Reach, referenced: frozenset[Pa
     if name.endswith(RESUME_SUFFIX):
         step_name = name.removesuffix(RESUME_SUFFIX)
         return "its step is done" if run_dir / step_name in reach.found else reach.reason_against(path, step_name)
-    return None if path in referenced else reach.reason_against(path, name)
+    if path in referenced:
+        return None
+    left_over = name.startswith(f"{FOLDS}/") and RunLayout(run_dir).folds_file.is_file()
+    return OTHER_INPUTS if left_over else reach.reason_against(path, name)
 
 
 def reason_of(folder: Path) -> str:

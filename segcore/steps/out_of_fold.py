@@ -23,6 +23,7 @@ from segcore.steps.evaluate import read_confusions
 from segcore.steps.index import class_map_of, ground_truth_path, images_of
 from segcore.steps.label import PREDICTIONS
 from segcore.steps.run import Run, ensure_step
+from segcore.store.layout import out_of_fold_place
 from segcore.store.run_file import canonical_indented
 from segcore.store.steps import Step
 from segcore.trust.confusion import ConfusionTable
@@ -33,7 +34,6 @@ from segcore.trust.members import Member, MemberSpec, choose_members
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-PLACE = "folds/out_of_fold"
 CONFUSION, HISTOGRAM = "confusion.parquet", "calib_histogram.parquet"
 SUSPICIOUS, SCORES = "suspicious_labels.csv", "scores.json"
 COLUMNS = ("rank", "image_id", "file_name", "fold", "share", "given", "suggested", "pair_pixels", "labelled_pixels")
@@ -71,7 +71,7 @@ def out_of_fold_step(spec: OutOfFoldSpec) -> Step:
         "resamples": loop.gate_resamples,
         "seed": loop.seed,
     }
-    return Step("out_of_fold", VERSION, PLACE, inputs)
+    return Step("out_of_fold", VERSION, out_of_fold_place(), inputs)
 
 
 def score_out_of_fold(spec: OutOfFoldSpec) -> OutOfFold:

@@ -46,8 +46,8 @@ def readable_manifests(run_dir: Path) -> dict[Path, Manifest]:
 
 
 def round_strings(run_dir: Path) -> Iterator[str]:
-    """Yield every string in the run's round.json files."""
-    for path in run_dir.glob("round_*/round.json"):
+    """Yield every string in the run's round.json files, and in folds.json of a cross-validation."""
+    for path in (*run_dir.glob("round_*/round.json"), RunLayout(run_dir).folds_file):
         with contextlib.suppress(OSError, ValueError):
             yield from strings_in(json.loads(path.read_bytes()))
 

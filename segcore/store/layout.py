@@ -12,6 +12,7 @@ WORK_SUFFIX = ".work"
 RESUME_SUFFIX = ".resume"
 LOGS = "logs"  # in a step's folder: listed in the manifest, no part of the digest
 FINAL = "final"  # in place of round_NN: what follows the loop, first the labelling that outputs/ are made from
+FOLDS = "folds"  # in place of round_NN: what a cross-validation makes of all its chains
 
 
 def round_name(round_index: int) -> str:
@@ -74,6 +75,21 @@ def guarded_place(round_index: int | None) -> str:
     return f"{round_or_final(round_index)}/guarded_labels"
 
 
+def out_of_fold_place() -> str:
+    """Return the place of what all folds of a cross-validation give together."""
+    return f"{FOLDS}/out_of_fold"
+
+
+def ensemble_shard_place(shard_index: int) -> str:
+    """Return the place of one shard that the fold ensemble labels."""
+    return f"{FOLDS}/labels/shard_{shard_index:04d}"
+
+
+def ensemble_labels_place() -> str:
+    """Return the place of the fold ensemble's pseudo-labels."""
+    return f"{FOLDS}/pseudo_labels"
+
+
 def round_or_final(round_index: int | None) -> str:
     """Return the first part of a place: a round's folder, or the final labelling's for None."""
     return FINAL if round_index is None else round_name(round_index)
@@ -122,6 +138,11 @@ class RunLayout:
     def outputs_dir(self) -> Path:
         """Return outputs/: what other programs use, under stable names."""
         return self.run_dir / "outputs"
+
+    @property
+    def folds_file(self) -> Path:
+        """Return folds.json: which steps a finished cross-validation is made of; absent while one is under way."""
+        return self.run_dir / "folds.json"
 
     @property
     def refit_dir(self) -> Path:

@@ -14,7 +14,7 @@ import pytest
 
 from segcore.store import events as events_module
 from segcore.store import lock as lock_module
-from segcore.store.events import read_events
+from segcore.store.events import append_event, read_events
 from segcore.store.layout import RunLayout
 from segcore.store.manifest import read_manifest
 from segcore.store.verify import step_folders
@@ -82,6 +82,20 @@ def test_a_clock_that_jumps_back_changes_no_key_no_decision_and_redoes_nothing(
     walk(few_images, BUDGET)
     assert "step_done" not in [event["event"] for event in list(read_events(folder))[len(events) :]]
     assert outcome(folder) == usual
+
+
+def test_what_was_trained_later_does_not_end_the_loop_earlier_when_it_is_started_again(
+    few_images: Path, stub_programs: None
+) -> None:
+    folder = walk(few_images, BUDGET)
+    before = outcome(folder)
+    for place in ("round_02/student", "round_01/control", "final/refit"):
+        append_event(folder, "step_done", place=place, kind="train", seconds=7200.0)
+    walk(few_images, BUDGET)
+    assert outcome(folder) == before
+    append_event(folder, "step_done", place="round_00/student", kind="train", seconds=7200.0)
+    walk(few_images, BUDGET)
+    assert "loop.max_hours" in outcome(folder)["reason"]
 
 
 def test_files_from_the_future_are_checked_and_reused(

@@ -18,6 +18,7 @@ from segcore.records import LABELLED_ROLES
 from segcore.steps import fold_ensemble, folds_outputs, out_of_fold
 from segcore.steps.chains import ChainEnd, chain_specs
 from segcore.steps.finished import existing_run, published_index
+from segcore.steps.garbage import find_garbage
 from segcore.steps.index import images_of
 from segcore.store.events import read_events
 from segcore.store.verify import verify_run
@@ -57,9 +58,9 @@ def replace_all(put: Callable[[Any, str, Any], None]) -> None:
     put(fold_ensemble, "predict", ensemble_predict)
 
 
-def cross_validate(config: Path, changes: list[str] = CHANGES) -> Any:
+def cross_validate(config: Path, changes: list[str] = CHANGES, update: bool = False) -> Any:
     """Run the flow; return its summary."""
-    return flow.cross_validate.fn(str(config), NUM_FOLDS, None, False, changes)
+    return flow.cross_validate.fn(str(config), NUM_FOLDS, None, update, changes)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,21 @@ def test_started_again_nothing_is_made_twice(finished: Any, monkeypatch: pytest.
     assert again == finished
     assert {name: num_done(artifacts / name) for name in before} == before
     assert verify_run(artifacts / "tiny-cv").whole
+
+
+def test_gc_removes_what_the_folds_were_made_of_before_and_nothing_of_an_unfinished_cross_validation(
+    finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_all(monkeypatch.setattr)
+    folder = Path(finished.outputs).parent
+    config = folder.parents[1] / "tiny.yaml"
+    assert find_garbage(folder) == ()
+    old = next(folder.glob("folds/pseudo_labels.*"))
+    cross_validate(config, [*CHANGES, "filter.share=0.5"], update=True)
+    assert [item.path for item in find_garbage(folder)] == [old]
+    (folder / "folds.json").unlink()
+    assert find_garbage(folder) == ()
+    assert cross_validate(config, update=True) == finished
 
 
 def num_done(folder: Path) -> int:
