@@ -26,7 +26,7 @@ def headline(data: ReportData) -> str:
 
 def caveats(data: ReportData) -> list[str]:
     """Return what the headline does not say, most important first."""
-    found = [gate_caveat(data), control_caveat(data), report_caveat(data)]
+    found = [gate_caveat(data), harm_caveat(data), control_caveat(data), report_caveat(data)]
     best = data.winner.score
     if best.num_excluded:
         found.append(
@@ -49,6 +49,12 @@ def gate_caveat(data: ReportData) -> str:
         f"For the gate this round is {best.decision.outcome} against the best before it: it wins by its point score, "
         "and the last step of the gain may be chance."
     )
+
+
+def harm_caveat(data: ReportData) -> str:
+    """Return which classes the winner is significantly worse at than its teacher."""
+    harmed = data.winner.decision.harmed
+    return f"The best round is significantly worse than its teacher at {', '.join(harmed)}." if harmed else ""
 
 
 def control_caveat(data: ReportData) -> str:

@@ -203,6 +203,13 @@ def test_the_headline_names_score_interval_images_and_gain():
     )
 
 
+def test_a_class_that_the_winner_lost_is_a_caveat():
+    best = round_of(1, 0.6034, "improved")
+    best = replace(best, decision=replace(best.decision, harmed=("battery",)))
+    said = " ".join(caveats(data_of(rounds=(round_of(0, 0.5), best))))
+    assert "significantly worse than its teacher at battery" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
