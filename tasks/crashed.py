@@ -19,12 +19,13 @@ from prefect.states import Cancelled, Crashed
 
 from segcore.config.load import load_config
 from segcore.errors import SegloopError
+from segcore.steps.chains import PARENT
 from segcore.steps.run import run_folder
 from segcore.store.lock import Holder, lock_holder
 
 logger = logging.getLogger(__name__)
 
-LOOP = "pseudo-label-loop"
+LOOP, FOLDS = "pseudo-label-loop", "cross-validate"
 ALIVE_STATES = (StateType.RUNNING, StateType.CANCELLING)
 STARTS_WITHIN = timedelta(seconds=30)  # between saying Running and taking the lock
 GO_ON = "Retry goes on where it stopped"
@@ -40,7 +41,7 @@ class Zombie:
 
 
 def zombies(only: str | None = None, min_age: timedelta = STARTS_WITHIN) -> list[Zombie]:
-    """Return the loop's flow runs that say Running or Cancelling while their run's lock is free; changes nothing.
+    """Return flow runs of loop and cross-validation that say Running or Cancelling while their lock is free.
 
     only: look at this flow run alone. min_age: younger states are left alone, since they may be about to take the
     lock. Flow runs whose run folder is not on this machine are left alone as well.
@@ -61,11 +62,12 @@ def mark_crashed_runs(only: str | None = None, min_age: timedelta = STARTS_WITHI
 
 def find_zombies(client: SyncPrefectClient, only: str | None, min_age: timedelta) -> Iterator[tuple[Zombie, FlowRun]]:
     """Yield zombies with their flow runs."""
-    for flow_run in alive_flow_runs(client, only):
+    alive = [(name, flow_run) for name in (LOOP, FOLDS) for flow_run in alive_flow_runs(client, name, only)]
+    for name, flow_run in alive:
         state = flow_run.state
         if state is None or datetime.now(UTC) - state.timestamp < min_age:
             continue
-        folder = folder_of(flow_run)
+        folder = folder_of(flow_run, name)
         if folder is None or not folder.is_dir():
             logger.info("flow run %s: its run folder is not on this machine; left alone", flow_run.name)
         elif (holder := lock_holder(folder)) is not None:
@@ -74,18 +76,18 @@ def find_zombies(client: SyncPrefectClient, only: str | None, min_age: timedelta
             yield Zombie(str(flow_run.id), flow_run.name, folder.name), flow_run
 
 
-def alive_flow_runs(client: SyncPrefectClient, only: str | None) -> list[FlowRun]:
-    """Return the loop's flow runs that say they are alive."""
+def alive_flow_runs(client: SyncPrefectClient, name: str, only: str | None) -> list[FlowRun]:
+    """Return the flow runs of a flow that say they are alive."""
     wanted: dict[str, object] = {"state": {"type": {"any_": list(ALIVE_STATES)}}}
     if only is not None:
         wanted["id"] = {"any_": [only]}
     return client.read_flow_runs(
-        flow_filter=FlowFilter.model_validate({"name": {"any_": [LOOP]}}),
+        flow_filter=FlowFilter.model_validate({"name": {"any_": [name]}}),
         flow_run_filter=FlowRunFilter.model_validate(wanted),
     )
 
 
-def folder_of(flow_run: FlowRun) -> Path | None:
+def folder_of(flow_run: FlowRun, flow_name: str) -> Path | None:
     """Return the run folder a flow run works in, as its parameters tell; None when its config cannot be read."""
     given = flow_run.parameters
     try:
@@ -93,7 +95,8 @@ def folder_of(flow_run: FlowRun) -> Path | None:
     except (SegloopError, KeyError, TypeError) as error:
         logger.debug("flow run %s: %s", flow_run.name, error)
         return None
-    return run_folder(config, given.get("run_id"))
+    run_id = given.get("run_id")
+    return run_folder(config, PARENT.format(run_id or config.run_id) if flow_name == FOLDS else run_id)
 
 
 def say_alive(flow_run: FlowRun, holder: Holder) -> None:
@@ -117,9 +120,10 @@ def mark(client: SyncPrefectClient, flow_run: FlowRun) -> None:
 
 
 def left_behind(client: SyncPrefectClient, parent: UUID) -> list[FlowRun]:
-    """Return the unfinished subflows of a flow run."""
+    """Return the unfinished subflows of a flow run, and theirs, each before its own."""
     wanted = {"parent_flow_run_id": {"any_": [parent]}, "state": {"type": {"any_": unfinished()}}}
-    return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+    children = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+    return [found for child in children for found in (child, *left_behind(client, child.id))]
 
 
 def unfinished() -> list[StateType]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from segcore.cards.folds import folds_card
 from segcore.steps import fold_ensemble, folds_outputs, out_of_fold
 from segcore.steps.label import LabelledShard
+from tasks import cards
 from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, step, worth_retrying
 
 
@@ -38,4 +40,6 @@ def filter_labels(
 @step(name="publish-folds", task_run_name="publish outputs")
 def publish_folds(spec: folds_outputs.FoldsSpec) -> folds_outputs.FoldsSummary:
     """Leave scores, models, labels to look at and the ensemble's labels under stable names."""
-    return folds_outputs.publish_folds(spec)
+    summary = folds_outputs.publish_folds(spec)
+    cards.post("cross-validation", f"Cross-validation {summary.run_id}", lambda: folds_card(spec, summary))
+    return summary

@@ -13,6 +13,7 @@ import pytest
 
 from flows import cross_validate as flow
 from flows import pseudo_label_loop
+from segcore.cards.folds import folds_card
 from segcore.errors import ConfigError, StepError
 from segcore.records import LABELLED_ROLES
 from segcore.steps import fold_ensemble, folds_outputs, out_of_fold
@@ -27,7 +28,7 @@ from segcore.trust.lineage import Lineage
 
 from ..faults.stub_loop import SMALL, replace_parts, stub_predict, submitted
 
-NUM_FOLDS = 3
+NUM_FOLDS, CARD = 3, "card.md"
 CHANGES = [*SMALL, "loop.rounds=1"]
 
 
@@ -44,6 +45,13 @@ def ensemble_predict(spec: Any, what: Any) -> dict[str, Any]:
     return stub_predict(spec.run, None, spec.members[0].student, what)
 
 
+def published(spec: Any) -> Any:
+    """Publish, and leave the card that the task would show beside the outputs."""
+    summary = folds_outputs.publish_folds(spec)
+    (Path(summary.outputs).parent / CARD).write_text(folds_card(spec, summary))
+    return summary
+
+
 def replace_all(put: Callable[[Any, str, Any], None]) -> None:
     """Replace tasks, subflows and child programs."""
     replace_parts(put)
@@ -51,7 +59,7 @@ def replace_all(put: Callable[[Any, str, Any], None]) -> None:
         "score_out_of_fold": out_of_fold.score_out_of_fold,
         "label_shard": fold_ensemble.label_shard,
         "filter_labels": fold_ensemble.filter_labels,
-        "publish_folds": folds_outputs.publish_folds,
+        "publish_folds": published,
     }
     put(flow, "folds", SimpleNamespace(**{name: submitted(function) for name, function in functions.items()}))
     put(flow, "run_chain", run_chain)
@@ -126,6 +134,14 @@ def test_the_ensemble_is_in_outputs_with_its_labels_and_said_not_to_be_scored(fi
     page = (outputs / "cross_validation.html").read_text()
     assert "The fold ensemble is not scored" in page
     assert "Transductive" in page
+
+
+def test_its_card_names_every_fold_and_the_files_that_are_there(finished: Any) -> None:
+    card = (Path(finished.outputs).parent / CARD).read_text()
+    assert all(f"tiny-fold{fold} |" in card for fold in range(NUM_FOLDS))
+    assert "not scored" in card
+    assert r"cross\_validation.html" in card
+    assert r"suspicious\_labels.csv" in card
 
 
 def test_labels_that_are_surely_contradicted_are_ranked_with_what_is_needed_to_look_at_them(finished: Any) -> None:
