@@ -19,7 +19,8 @@ class ViewAgreement:
     """Counts, band by band, what each view says where all together say what.
 
     `begin` with the first row of a band, `see` every view of it, in the same order for each band, then `compare` with
-    the band's final class ids. Which pixels are looked at does not depend on the bands. threshold: of segcore.nn.teacher.joint_threshold().
+    the band's final class ids. Which pixels are looked at does not depend on the bands.
+    threshold: of segcore.nn.teacher.joint_threshold().
     """
 
     def __init__(self, num_classes: int, threshold: float) -> None:
