@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from flows.cli import main
 from segcore.config.schema import TrainConfig
 from segcore.data.label_maps import write_label_maps
 from segcore.process.jobs import ModelSpec, Sample, TrainJob, write_train_job
+from segcore.pseudo.predictions import read_image_ids
+from segcore.store.lock import lock_holder
 
 NAMES = ("background", "red", "green")
 CLASSES = ",".join(NAMES)
@@ -47,10 +52,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def segloop_for_real(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would, with a Prefect home of its own."""
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    return subprocess.run(command, env=environment_of(home), capture_output=True, text=True, timeout=200)
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """Return the environment of a command with a Prefect home of its own."""
     environment = {**os.environ, "PREFECT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    return environment
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +126,39 @@ def test_a_folder_labelled_by_two_models_as_coco_has_every_pixel_annotated(
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
         assert sum(annotation["area"] for annotation in annotations) == 64 * 64
         assert not any(annotation["iscrowd"] for annotation in annotations)
+
+
+def test_a_prediction_that_is_killed_goes_on_with_the_shards_that_are_left(
+    student: Path, data: Path, home: Path, tmp_path: Path
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for index in range(450):
+        shutil.copy(data / "test" / f"{index % 4:03d}.png", photos / f"{index}.png")
+    arguments = (
+        "predict", "--checkpoint", student, "--classes", CLASSES, "--images", photos, "--out", out, "--views", "64",
+        "--no-flip", "--device", "cpu", "--format", "parquet",
+    )  # fmt: skip
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    process = subprocess.Popen(command, env=environment_of(home), stderr=subprocess.DEVNULL)
+    wait_until(lambda: list(out.glob(".segloop/labels/shard_*.????????/manifest.json")) or process.poll() is not None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "killed after its end"
+    wait_until(lambda: lock_holder(out / ".segloop") is None)  # its labelling process ends soon after it
+    done = segloop_for_real(home, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "450 images labelled, 0 set aside" in done.stdout
+    assert ": reused labels/shard_" in done.stdout + done.stderr
+    assert len(set(read_image_ids(out / "predictions.parquet"))) == 450
+    assert [path.name for path in out.iterdir()] == ["predictions.parquet"]
+
+
+def wait_until(reached: Callable[[], object], timeout_s: float = 120.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < end, "it was never reached"
+        time.sleep(0.05)
 
 
 def test_a_foreign_model_is_scored_on_what_it_has_not_seen(
