@@ -21,7 +21,7 @@ from segcore.trust.lineage import Lineage, honest_images, require_honest
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2  # 2: predictions with histograms and the agreement of views, as those of the label step
 CONFUSION = "confusion.parquet"
 
 

@@ -11,12 +11,20 @@ from segcore.process.jobs import PredictJob, TeacherFiles
 from segcore.process.labellers import labellers
 from segcore.pseudo.build import LABEL_MAPS, PseudoLabelSpec, build_pseudo_labels
 from segcore.pseudo.histograms import read_calib_histogram
-from segcore.pseudo.shards import num_shards_for, plan_shards
 from segcore.pseudo.thresholds import share_of_round
 from segcore.records import LABELLED_ROLES, POOL_ROLES, ImageRecord
 from segcore.steps.chains import Chain
-from segcore.steps.index import class_map_of, images_of, pool_of, summary_of
-from segcore.steps.label import PREDICTIONS, LabelledShard, Prediction, labeller_spec, predict_by, prediction_inputs
+from segcore.steps.index import class_map_of, index_path, pool_of, summary_of
+from segcore.steps.label import (
+    PREDICTIONS,
+    Division,
+    LabelledShard,
+    Prediction,
+    divided,
+    labeller_spec,
+    predict_by,
+    prediction_inputs,
+)
 from segcore.steps.label import VERSION as LABEL_VERSION
 from segcore.steps.out_of_fold import HISTOGRAM, OutOfFold
 from segcore.steps.pseudo_labels import FILTER_VERSION, pool_choice
@@ -56,11 +64,8 @@ def members_of(chains: tuple[Chain, ...], found: OutOfFold) -> tuple[Chain, ...]
 def ensemble_images(spec: EnsembleSpec) -> dict[int, tuple[ImageRecord, ...]]:
     """Return the pool by shard, and every test image, since a submission covers them. All chains have the same."""
     first, label = spec.members[0], spec.run.config.label
-    test = (image for image in images_of(first.run, first.index) if image.source == "test")
-    images = {image.image_id: image for image in (*pool_of(first.run, first.index), *test)}
-    num_shards = label.num_shards or num_shards_for(len(images), label.images_per_shard)
-    planned = plan_shards(images, num_shards)
-    return {shard: tuple(images[image_id] for image_id in ids) for shard, ids in planned.items()}
+    division = Division(spec.run.config.pool, True, label.num_shards, label.images_per_shard, calib=False)
+    return divided(str(index_path(first.run, first.index)), division)
 
 
 def ensemble_shards(spec: EnsembleSpec) -> tuple[EnsembleShard, ...]:

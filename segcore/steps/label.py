@@ -63,19 +63,20 @@ def shards_of(run: Run, index: Index, final: bool) -> dict[int, tuple[ImageRecor
 
 @dataclass(frozen=True)
 class Division:
-    """How images are divided into shards, besides the images."""
+    """How images are divided into shards, besides the images. calib: with the images that calibrate a teacher."""
 
     pool: PoolConfig
     final: bool
     num_shards: int | None
     images_per_shard: int
+    calib: bool = True
 
 
 @lru_cache(maxsize=4)
 def divided(folder: str, division: Division) -> dict[int, tuple[ImageRecord, ...]]:
     """Return the shards of a published index, which never changes; each of its shards asks for them."""
     everything = cached_images(folder)
-    calib = [image for image in everything if image.role == "calib"]
+    calib = [image for image in everything if division.calib and image.role == "calib"]
     test = [image for image in everything if division.final and image.source == "test"]
     chosen = (*pool_images(everything, division.pool), *calib, *test)
     images = {image.image_id: image for image in chosen}
