@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segcore.nn.full_size import AreaAverage, View, ViewLogits, WholeLogits, area_weights
+from segcore.nn.full_size import AreaAverage, View, ViewLogits, WholeLogits, area_weights, stretched
 
 from .small_teachers import small_teacher
 
@@ -51,6 +51,18 @@ def test_bands_hold_no_more_values_than_asked_and_cover_every_row_once() -> None
 def test_bands_hold_no_more_of_a_view_than_asked_when_views_are_larger_than_the_image() -> None:
     rows = list(logits_of(20, 25).bands(3 * 31 * 40 // 4))  # a quarter of the largest view
     assert [band.start for band in rows] == [0, 5, 10, 15]
+
+
+@pytest.mark.parametrize("size", [(213, 640), (512, 512), (37, 1000), (1, 9), (60, 1)])
+@pytest.mark.parametrize("shape", [(333, 1000), (512, 512), (20, 17), (1, 1), (600, 1)])
+def test_stretching_is_that_of_torch(size: tuple[int, int], shape: tuple[int, int]) -> None:
+    logits = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    for align_corners, tolerance in ((False, 1e-5), (True, 1e-3)):  # torch's own float32 is off by 2e-4 here
+        exact = functional.interpolate(logits.double(), size=shape, mode="bilinear", align_corners=align_corners)
+        expected = exact.float()
+        channels_last = logits.contiguous(memory_format=torch.channels_last)
+        assert torch.allclose(stretched(logits, shape, align_corners), expected, atol=tolerance)
+        assert torch.allclose(stretched(channels_last, shape, align_corners), expected, atol=tolerance)
 
 
 def test_area_weights_count_straddling_cells_by_their_share() -> None:
