@@ -66,6 +66,6 @@ def watched(
 def replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put new in the place, or the places, of a module."""
     for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):  # named_children() gives only the first of its names
             if child is old:
                 setattr(parent, name, new)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from segcore.nn.devices import Precision, autocast
 from segcore.nn.fast.activations import absorb_activations
+from segcore.nn.fast.compiling import agree, compile_backbone, worth_compiling
 from segcore.nn.fast.folding import fold_batch_norms
 from segcore.nn.fast.heads import fuse_decode_head
 from segcore.nn.fast.winograd import use_winograd_convolutions
@@ -67,6 +68,9 @@ def make_fast(network: BaseSegmentor, spec: FastSpec) -> FastNetwork:
     for rewriting in rewritings(spec):
         network, done = rewritten(network, rewriting)
         steps += [done] if done else []
+    if worth_compiling(spec.device, spec.expected_images):
+        done = compile_backbone(network, FastNetwork(network, spec, ""), spec.view_shapes)
+        steps += [done] if done else []
     description = ", ".join(steps)
     log.info("network: %s", description)
     return FastNetwork(network, spec, description)
@@ -110,7 +114,7 @@ def rewritten(network: BaseSegmentor, rewriting: Rewriting) -> tuple[BaseSegment
     try:
         inputs = probe_input(network)
         done = rewriting(candidate, inputs)
-        if done and agree(logits_of(network, inputs), logits_of(candidate, inputs)):
+        if done and agree(logits_of(network, inputs), logits_of(candidate, inputs), TOLERANCE):
             return candidate, done
         reason = "its result would change" if done else ""
     except Exception as error:  # foreign code under a rewriting it was not written for: anything can go wrong
@@ -134,8 +138,3 @@ def logits_of(network: BaseSegmentor, inputs_NCHW: Tensor) -> Tensor:
     with torch.no_grad():
         logits: Tensor = network.encode_decode(inputs_NCHW, [meta])
     return logits
-
-
-def agree(expected: Tensor, found: Tensor) -> bool:
-    """Return whether two outputs are equal but for rounding."""
-    return bool((expected - found).abs().max() <= TOLERANCE * expected.abs().max())
