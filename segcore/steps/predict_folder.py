@@ -44,6 +44,7 @@ WORK = ".segloop"
 PLACE = "labels"
 IMAGES_PER_SHARD = 200
 SET_ASIDE = "set_aside.txt"
+UNREADABLE = "the file cannot be read, or is a link out of the folder"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def planned(spec: PredictSpec, run: Run, ensemble: Ensemble, names: Sequence[str
         ensemble,
         label_config(ensemble.first, spec.views),
         {shard: tuple((name, hashes[name]) for name in members) for shard, members in shards.items()},
-        tuple(Quarantined(name, "the file cannot be read") for name in names if name not in hashes),
+        tuple(Quarantined(name, UNREADABLE) for name in names if name not in hashes),
     )
 
 

@@ -23,6 +23,7 @@ from segcore.steps.ensemble import EnsembleRequest
 from segcore.steps.model_files import CLASSES, ViewRequest
 from segcore.steps.predict_folder import (
     SET_ASIDE,
+    UNREADABLE,
     WORK,
     PredictSpec,
     PredictSummary,
@@ -178,6 +179,17 @@ def test_a_folder_of_which_nothing_can_be_labelled_is_an_error_that_names_the_li
     with pytest.raises(DataError, match=SET_ASIDE):
         predicted(spec_of(finished_run, photos, "coco"))
     assert "bad.png" in (photos.parent / "out" / SET_ASIDE).read_text()
+
+
+@pytest.mark.usefixtures("colour_crew")
+def test_links_out_of_the_folder_are_set_aside_and_never_opened(finished_run: Run, photos: Path) -> None:
+    shutil.copy(photos / "000.png", photos.parent / "secret.png")
+    (photos / "link.png").symlink_to(photos.parent / "secret.png")
+    (photos / "nowhere.png").symlink_to(photos / "gone.png")
+    summary = predicted(spec_of(finished_run, photos, "png"))
+    assert [item.image_id for item in summary.quarantined] == ["bad.png", "link.png", "nowhere.png"]
+    assert {item.reason for item in summary.quarantined[1:]} == {UNREADABLE}
+    assert not (photos.parent / "out" / "png" / "link.png").exists()
 
 
 def test_classes_that_nobody_names_are_those_of_the_models_own_data_set(
