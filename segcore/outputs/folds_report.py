@@ -74,7 +74,7 @@ def caveats(data: FoldsReport) -> list[str]:
     left_out = [str(fold.fold_index) for fold in data.folds if not fold.is_member]
     found = [
         f"The number is that of single models, each trained without 1/{num_folds} of the labels. The fold ensemble is "
-        f"not scored: {num_folds - 1} of its models have seen any labelled image.",
+        "not scored: all of its models, or all but one, have seen each labelled image.",
         "The interval is over images. It does not tell how much another training seed would change.",
     ]
     if left_out:

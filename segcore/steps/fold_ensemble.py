@@ -70,7 +70,10 @@ def ensemble_images(spec: EnsembleSpec) -> dict[int, tuple[ImageRecord, ...]]:
 
 def ensemble_shards(spec: EnsembleSpec) -> tuple[EnsembleShard, ...]:
     """Return one spec a shard."""
-    return tuple(EnsembleShard(spec, shard) for shard in ensemble_images(spec))
+    shards = ensemble_images(spec)
+    num_images = sum(len(images) for images in shards.values())
+    logger.info("folds/labels: %d models label %d images in %d shards", len(spec.members), num_images, len(shards))
+    return tuple(EnsembleShard(spec, shard) for shard in shards)
 
 
 def shard_step(spec: EnsembleShard) -> Step:
