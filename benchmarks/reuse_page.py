@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.page import last_lines
 
 GOAL_S = 10.0
-CAVEATS = """Read with care. One run on one machine, which other programs were using (load below): wall-clock times
-vary, the CPU time of a walk says more. Images are 8 x 8 px and training and prediction are stand-ins, so that files
+CAVEATS = """Read with care. One run on one machine. Where other programs were using it (load below), wall-clock times
+vary, and the CPU time of a walk says more. Images are 8 x 8 px and training and prediction are stand-ins, so that files
 are tiny: the first start after a run reads every file of its steps once, which takes as long as the disk takes for
 gigabytes of real predictions; later ones only look at sizes and times. The page cache is warm; "contents forgotten"
 drops the contents of all files, while names and times stay in memory. On a network disk the 100,000 stats would
