@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.pseudo.quality import count_pairs, ratio
+from segcore.pseudo.quality import ratio
 from segcore.pseudo.stored import StoredPredictions
 
 MIN_PIXELS = 1000  # of a class in the earlier labels; with fewer its churn says nothing
@@ -18,13 +18,14 @@ def count_changes(
     image_ids: Iterable[str], earlier: StoredPredictions, now: StoredPredictions, num_classes: int
 ) -> NDArray[np.int64]:
     """Count the pixels of the images that both hold: (C, C) int64 [earlier class, class now]."""
-    counts = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+    counts = np.zeros(num_classes**2, np.int64)
     for image_id in image_ids:
         if image_id in earlier:
             before, after = earlier[image_id].label_map, now[image_id].label_map
             if before.shape == after.shape:
-                counts += count_pairs(before, after, num_classes)
-    return counts[:-1, :-1]
+                pairs = before.astype(np.uint16) * np.uint16(num_classes) + after
+                counts += np.bincount(pairs.ravel(), minlength=len(counts))
+    return counts.reshape(num_classes, num_classes)
 
 
 def churn_card(counts: NDArray[np.int64]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from segcore.store.layout import card_place, guarded_place
 from segcore.store.manifest import read_manifest
 from segcore.store.publish import Published
 from segcore.store.steps import Step
+from segcore.trust.alarm_text import sentences
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,8 @@ def inspect_labels(spec: InspectSpec) -> Inspection:
     published = ensure_step(run, inspect_step(spec), lambda work: build_card(spec, work))
     guard = guard_step(spec, published)
     if not published.reused:
-        for alarm in read_card(published.path)["alarms"]:
-            logger.warning("%s: alarm (%s): %s", card_place(spec.filter.round_index), alarm["action"], alarm["message"])
+        for text in sentences(read_card(published.path)):
+            logger.warning("%s: alarm: %s", card_place(spec.filter.round_index), text)
     if guard is None:
         return inspection_of(spec, published, None)
     guarded = ensure_step(run, guard, lambda work: build_guard(spec, published, work))

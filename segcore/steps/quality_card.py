@@ -94,7 +94,7 @@ def build_card(spec: InspectSpec, work: Path) -> dict[str, Any]:
     noted = asdict(actions) | {"kept_from": frozen}
     write_json(work / CARD, card | {"alarms": [asdict(alarm) for alarm in alarms], "actions": noted})
     files = [run.layout.relative(path) for path in prediction_paths(spec.filter)]
-    return {"actions": asdict(actions), "predictions": files}
+    return {"num_images": card["num_images"], "actions": asdict(actions), "predictions": files}
 
 
 def predictions_of(run: Run, card: StepOutput) -> tuple[Path, ...]:

@@ -26,7 +26,8 @@ def referenced_steps(run_dir: Path, kept: frozenset[Path]) -> frozenset[Path]:
     """
     manifests = readable_manifests(run_dir)
     names = set(round_strings(run_dir))
-    hashes = set(output_hashes(run_dir))
+    stays = {entry.sha256 for folder in kept & manifests.keys() for entry in manifests[folder].files.values()}
+    hashes = set(output_hashes(run_dir)) - stays
     layout = RunLayout(run_dir)
     wanted = [
         folder

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from segcore.config.load import load_config
 from segcore.data.label_maps import LabelMaps
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import IGNORE_INDEX, ImageRecord
 from segcore.steps import label
+from segcore.steps.garbage import find_garbage
 from segcore.steps.index import ground_truth_path
 from segcore.steps.plan import plan_run
 from segcore.steps.status import run_status
+from segcore.steps.status_text import run_text
 from segcore.store.events import read_events
 from segcore.trust import alarms
 
@@ -70,13 +74,13 @@ COLLAPSES: dict[str, Callable[[Maps, ImageRecord], Maps]] = {
 def collapsing(
     tmp_path: Path, write_tiny: Callable[[Path, str], Path], stub_programs: None, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Return a function (kind, *overrides) that walks a loop whose teacher collapses so in round 2, or again."""
+    """Return a function (kind, *overrides, update) that walks a loop whose teacher collapses so in round 2."""
     config = write_tiny(tmp_path, "tiny")
     monkeypatch.setattr(alarms, "MIN_CALIB_IMAGES", 2)
 
-    def loop(kind: str, *overrides: str) -> Path:
+    def loop(kind: str, *overrides: str, update: bool = False) -> Path:
         monkeypatch.setattr(label, "predict", predicting(COLLAPSES[kind]))
-        return walk(config, (*SETTINGS, *overrides))
+        return walk(config, (*SETTINGS, *overrides), update)
 
     return loop
 
@@ -135,7 +139,7 @@ def test_a_collapse_raises_its_alarm_in_its_round_and_is_seen(kind: str, collaps
     early = {alarm["kind"] for alarm in card_of(run_dir, "round_01")["alarms"]}
     assert kind not in early
     assert used_by(run_dir, number) == f"round_{number:02d}/pseudo_labels"
-    assert any(found[0]["message"] in line for line in run_status(run_dir).rounds[number].alarms)
+    assert f"    alarm: {kind} (warning): {found[0]['message']}" in run_text(run_status(run_dir), datetime.now(UTC))
     assert found[0]["message"].split(":")[0] in (run_dir / "outputs" / "report.html").read_text()
 
 
@@ -197,9 +201,19 @@ def test_starting_again_decides_the_same_and_the_plan_knows(action: str, collaps
     collapsing("vanished", override)
     again = list(read_events(run_dir))[num_before:]
     assert [event for event in again if event["event"] == "step_done"] == []
-    from segcore.config.load import load_config
-
     plan = plan_run(load_config(run_dir.parents[1] / "tiny.yaml", (*SETTINGS, override)), run_dir)
     assert {step.verdict for step in plan.steps} == {"reuse", "again"}
     if action == "stop":
         assert "alarm" in plan.ending
+
+
+def test_once_the_alarm_only_warns_again_what_it_made_is_garbage_and_nothing_else(
+    collapsing: Callable[..., Path],
+) -> None:
+    run_dir = collapsing("vanished", "alarms.vanished.action=freeze")
+    assert find_garbage(run_dir) == ()
+    collapsing("vanished", update=True)
+    gone = {item.path.relative_to(run_dir).as_posix().rpartition(".")[0] for item in find_garbage(run_dir)}
+    assert {"round_01/card", "round_02/card", "round_02/guarded_labels"} <= gone
+    kept = ("round_00/", "round_01/student", "round_01/pseudo_labels", "round_01/labels", "round_02/labels", "index")
+    assert [place for place in gone if place.startswith(kept)] == []
