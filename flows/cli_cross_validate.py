@@ -31,8 +31,9 @@ def cross_validate_command(
         from flows.cli_checks import show_plan
 
         for spec in specs:
-            click.echo(f"\n{spec.run_id}")
             show_plan(config, spec.overrides, spec.run_id)
+            click.echo()
+        click.echo(f"then, of all {num_folds}: the out-of-fold score, the ensemble's labels of the pool, outputs")
         return
     from flows.cli_use import prefect
 

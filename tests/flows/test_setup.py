@@ -229,6 +229,7 @@ def test_every_deployed_flow_takes_what_the_run_form_sends(monkeypatch):
     monkeypatch.chdir(PROJECT)
     asked = {
         "pseudo-label-loop": {"config": "a.yaml", "overrides": ["train.lr=0.1"]},
+        "cross-validate": {"config": "a.yaml", "num_folds": 3, "overrides": ["train.lr=0.1"]},
         "predict": {"images": "a", "out": "b", "formats": ["png"], "checkpoints": ["c"], "weights": [1], "views": [64]},
         "evaluate": {"annotations": "a.json", "images": "b", "trained_on": ["c"], "views": None},
         "make-submission": {"run": "a", "out": "b.csv", "size": [32, 64]},
