@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -29,7 +30,10 @@ def rounded_up(edges: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest < edges, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
-EDGES = torch.from_numpy(rounded_up(LEVEL_EDGES[1:]))  # (255,) float32
+@cache
+def edges(device: torch.device) -> Tensor:
+    """Return the confidences at which levels 1 to 255 begin, on a device: (255,) float32."""
+    return torch.from_numpy(rounded_up(LEVEL_EDGES[1:])).to(device)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def final_maps(image: PredictImage, logits: ViewLogits, teachers: Sequence[Teach
 
 def quantised(confidence: Tensor) -> Tensor:
     """Return the level of each confidence as segcore.pseudo.confidence.quantise does: int32 of the same shape."""
-    return torch.bucketize(confidence, EDGES.to(confidence.device, non_blocking=True), right=True, out_int32=True)
+    return torch.bucketize(confidence, edges(confidence.device), right=True, out_int32=True)
 
 
 def counted(cells: Tensor, num_cells: int) -> Tensor:

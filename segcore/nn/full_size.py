@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import cv2
@@ -178,18 +178,20 @@ class AreaAverage:
     """
 
     def __init__(self, size: tuple[int, int], small_size: tuple[int, int]) -> None:
-        self.rows = area_weights(size[0], small_size[0])
-        self.columns = area_weights(size[1], small_size[1])
+        self.num_rows = (size[0], small_size[0])
+        self.num_columns = (size[1], small_size[1])
         self.total: Tensor | None = None
 
     def add(self, band_CHW: Tensor, rows: slice) -> None:
         """Add the probabilities of some rows: (C, rows, W) float32."""
-        weights = self.rows[:, rows]
-        touched = weights.any(dim=1)
-        part = weights[touched].to(band_CHW) @ band_CHW @ self.columns.to(band_CHW).T
+        num_in, num_out = self.num_rows
+        first, last = rows.start * num_out // num_in, -(-rows.stop * num_out // num_in)
+        weights = area_weights(num_in, num_out, band_CHW.device)[first:last, rows]
+        columns = area_weights(*self.num_columns, band_CHW.device)
+        part = weights @ band_CHW @ columns.T
         if self.total is None:
-            self.total = part.new_zeros((part.shape[0], self.rows.shape[0], self.columns.shape[0]))
-        self.total[:, touched.to(part.device)] += part
+            self.total = part.new_zeros((len(part), num_out, len(columns)))
+        self.total[:, first:last] += part
 
     def probabilities(self) -> Tensor:
         """Return the averages: (C, h, w) float32. All bands must have been added."""
@@ -197,9 +199,10 @@ class AreaAverage:
         return self.total
 
 
-def area_weights(num_in: int, num_out: int) -> Tensor:
+@lru_cache(maxsize=16)
+def area_weights(num_in: int, num_out: int, device: torch.device) -> Tensor:
     """Return (num_out, num_in) float32: the share of each output cell that each input cell covers; rows sum to 1."""
     edges_out = np.arange(num_out + 1) * num_in / num_out
     low = np.maximum(edges_out[:-1, None], np.arange(num_in)[None])
     high = np.minimum(edges_out[1:, None], np.arange(1, num_in + 1)[None])
-    return torch.from_numpy((np.maximum(high - low, 0) * num_out / num_in).astype(np.float32))
+    return torch.from_numpy((np.maximum(high - low, 0) * num_out / num_in).astype(np.float32)).to(device)

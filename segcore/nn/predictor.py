@@ -39,7 +39,10 @@ Progress = Callable[[int, Sequence[str]], None]  # images done, ids being worked
 
 @dataclass
 class Predictor:
-    """Teachers ready to label images. num_labelled, num_too_large: images so far, over all requests."""
+    """Teachers ready to label images.
+
+    num_labelled: images so far, over all requests. memory_reason: why the last image did not fit, None if all did.
+    """
 
     teachers: tuple[Teacher, ...]
     spec: ViewSpec
@@ -48,7 +51,7 @@ class Predictor:
     limit: GroupLimit
     one_by_one: bool
     num_labelled: int = 0
-    num_too_large: int = 0
+    memory_reason: str | None = None
 
     def run(self, request: PredictRequest, progress: Progress) -> tuple[Quarantined, ...]:
         """Write the predictions of a request, in its order; return the images that have none, with the reason.
@@ -70,8 +73,8 @@ class Predictor:
                         unwritten.popleft().result()
             for written in unwritten:
                 written.result()
-            if self.num_too_large and not self.num_labelled:
-                raise StepError(f"not one image could be labelled: {quarantined[-1].reason}")
+            if self.memory_reason is not None and not self.num_labelled:
+                raise StepError(f"not one image could be labelled: {self.memory_reason}")
         part.replace(request.out)
         return tuple(quarantined)
 
@@ -129,19 +132,18 @@ class Predictor:
         with torch.inference_mode():
             logits = view_logits(self.teachers, [pixels for _, pixels in group], self.spec, self.budget)
             made: list[FinalMaps | Quarantined] = []
-            for (image, _), of_image in zip(group, logits, strict=True):
-                made.append(final_maps(image, of_image, self.teachers))
+            for image, _ in group:
+                made.append(final_maps(image, logits.pop(0), self.teachers))
         self.num_labelled += len(made)
         return made
 
     def too_large(self, image: PredictImage, pixels: Image) -> Quarantined:
         """Return the quarantine entry of an image for which memory is too small."""
-        self.num_too_large += 1
-        return Quarantined(
-            image.image_id,
+        self.memory_reason = (
             f"out of memory on {self.spec.device} with one view of this {pixels.shape[1]}x{pixels.shape[0]} image at a "
-            f"time; make label.sizes {list(self.spec.sizes)} smaller, or free memory on the device",
+            f"time; make label.sizes {list(self.spec.sizes)} smaller, or free memory on the device"
         )
+        return Quarantined(image.image_id, self.memory_reason)
 
 
 def write(writer: PredictionWriter, maps: FinalMaps) -> None:

@@ -66,7 +66,7 @@ def test_stretching_is_that_of_torch(size: tuple[int, int], shape: tuple[int, in
 
 
 def test_area_weights_count_straddling_cells_by_their_share() -> None:
-    assert torch.allclose(area_weights(3, 2), torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]]))
+    assert torch.allclose(area_weights(3, 2, torch.device("cpu")), torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]]))
 
 
 @pytest.mark.parametrize("small_size", [(1, 1), (4, 6), (5, 7), (12, 30), (20, 25)])
