@@ -55,7 +55,7 @@ def expected_classes(histogram: CalibHistogram, levels: Sequence[int]) -> list[d
     for class_id in range(len(levels)):
         predicted, kept = counts.predicted[:, class_id], counts.kept[:, class_id]
         count, right = pooled[class_id, :, 0], int(pooled[class_id, :, 1].sum())
-        accuracy, confidence = ratio(right, count.sum()), ratio(count @ LEVEL_EDGES, count.sum())
+        accuracy, confidence = ratio(right, count.sum()), ratio(float(count @ LEVEL_EDGES), count.sum())
         rows.append({
             "precision": interval_of(kept, counts.correct[:, class_id]),
             "calib_coverage": interval_of(predicted, kept),
