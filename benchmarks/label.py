@@ -57,7 +57,7 @@ class Effort:
 @click.option("--data", type=click.Path(path_type=Path), default=PHOTOS, help="Folder of the photos (garbage6).")
 @click.option("--threads", default=os.cpu_count(), show_default=True, help="Of torch and OpenCV, in both ways.")
 @click.option("--budget-minutes", type=float, help="Of labelling; at least three groups a model. 9 on CPU, 2 on CUDA.")
-@click.option("--expected-images", default=1000, show_default=True, help="How many the engine prepares itself for.")
+@click.option("--expected-images", default=100_000, show_default=True, help="How many the engine prepares itself for.")
 @click.option("--before", type=click.Path(path_type=Path, exists=True), help="JSON of an earlier result to show, too.")
 @click.option("--notes", type=click.Path(path_type=Path, exists=True), help="Markdown to put at the end of the page.")
 @click.option("--name", help="Ends the names of the result files: label, or label-cuda.")
@@ -71,7 +71,7 @@ def label(device: str, names: tuple[str, ...], data: Path, train_only: bool, **o
     minutes = options["budget_minutes"] or BUDGET_MINUTES[device]
     effort = Effort(GROUP_IMAGES[device], 60 * minutes / len(names), CASE_IMAGES if device == "cuda" else 0)
     result: dict[str, Any] = {"environment": describe(), "device": device_name(device), "threads": options["threads"]}
-    result |= {"load_before": os.getloadavg()[0], "models": {}}
+    result |= {"expected_images": options["expected_images"], "load_before": os.getloadavg()[0], "models": {}}
     for name, model in models.items():
         click.echo(f"{name} …", err=True)
         setting = Setting(

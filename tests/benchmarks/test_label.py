@@ -31,7 +31,13 @@ def measured(write_tiny, tmp_path_factory):
         views = LabelConfig(sizes=(64, 96))
         setting = Setting(str(model.checkpoint), str(model.config), "cpu", 1, 10, views)
         found = label.measure(model, setting, label.Effort(group=2, budget_s=0, case=3))
-        result = {"environment": {"torch": "2"}, "device": "CPU", "threads": 1, "models": {"tiny": found}}
+        result = {
+            "environment": {"torch": "2"},
+            "device": "CPU",
+            "threads": 1,
+            "expected_images": 10,
+            "models": {"tiny": found},
+        }
         result |= {"load_before": 0.5, "load_after": 0.5, "before": None, "notes": "Tried: nothing."}
         text = page(result | {"before": result | {"environment": {"commit": "abcdef0123"}}}, "2026-01-01")
     return found, text
