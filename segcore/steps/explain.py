@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from segcore.data.label_maps import LabelMaps
 from segcore.errors import DataError
-from segcore.outputs.report_text import percent
+from segcore.outputs.report_text import iou, percent
 from segcore.pseudo.build import LABEL_MAPS, THRESHOLDS
 from segcore.pseudo.confidence import LEVEL_EDGES
+from segcore.pseudo.predictions import read_agreements
 from segcore.pseudo.stored import StoredPredictions
 from segcore.pseudo.thresholds import Thresholds
 from segcore.records import IGNORE_INDEX, LABELLED_ROLES, ImageRecord, RoundRecord
@@ -25,6 +26,7 @@ from segcore.steps.finished import existing_run, published_index
 from segcore.steps.index import Index, images_of, pool_of, summary_of
 from segcore.steps.quality_card import predictions_of
 from segcore.steps.run import Run
+from segcore.store.manifest import read_manifest
 from segcore.trust.lineage import Lineage, honest_images
 
 DIGEST_CHARS = 12  # of a checkpoint's sha256 that are shown
@@ -121,15 +123,20 @@ def pseudo_lines(run: Run, record: RoundRecord, image: ImageRecord) -> Iterator[
     assert record.pseudo_labels is not None
     folder = run.path / record.pseudo_labels.path
     yield f"labelled by teacher {record.teacher.digest[:DIGEST_CHARS]} ({record.pseudo_labels.path})"
+    files = () if record.card is None else predictions_of(run, record.card)
+    stored = StoredPredictions(files)
+    if image.image_id in stored:
+        agreement = dict(read_agreements(stored.places[image.image_id][0])).get(image.image_id)
+        yield f"reliability, the agreement of its views: {iou(agreement)}"
     label_map = pseudo_label_of(run, record, image)
     if label_map is None:
-        yield f"no pseudo-label: {without_label(run, record, image)}"
+        unreliable = "its views agree too little for this round (filter.reliable_share); a later round may label it"
+        yield f"no pseudo-label: {unreliable if image.image_id in stored else without_label(files, image)}"
         return
     cut = Thresholds.from_json(json.loads((folder / THRESHOLDS).read_text(encoding="utf-8")))
     kept = label_map != IGNORE_INDEX
     yield f"{percent(float(kept.mean()))} of its pixels are kept" + ("" if kept.any() else ": nothing to learn from")
-    stored = None if record.card is None else StoredPredictions(predictions_of(run, record.card))
-    if stored is not None and image.image_id in stored:
+    if image.image_id in stored:
         prediction = stored[image.image_id]
         yield from class_lines(cut, label_map, prediction.label_map, prediction.confidence)
 
@@ -158,11 +165,10 @@ def class_lines(
             )
 
 
-def without_label(run: Run, record: RoundRecord, image: ImageRecord) -> str:
-    """Return why an image of the pool has no pseudo-label in a round."""
-    files = () if record.card is None else predictions_of(run, record.card)
+def without_label(files: Sequence[Path], image: ImageRecord) -> str:
+    """Return why an image of the pool was not predicted. files: predictions of the labelling."""
     for file in files:
-        value: Any = json.loads((file.parent / "manifest.json").read_text(encoding="utf-8"))["value"]
+        value: Any = read_manifest(file.parent).value
         for item in value["quarantined"]:
             if item["image_id"] == image.image_id:
                 return f"quarantined while it was labelled: {item['reason']}"

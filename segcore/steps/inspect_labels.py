@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segcore.data.label_maps import LabelMaps
 from segcore.pseudo.build import LABEL_MAPS, QUALITY, THRESHOLDS, write_json
 from segcore.pseudo.card import pool_levels
 from segcore.pseudo.expected import expected_classes
@@ -131,7 +133,8 @@ def build_guard(spec: InspectSpec, inspected: Published, work: Path) -> dict[str
     classes, pool = class_map_of(run, spec.filter.index), pool_of(run, spec.filter.index)
     cut = Thresholds.from_json(read_json(draft / THRESHOLDS))
     if actions.raised:
-        ids = frozenset(image.image_id for image in pool)
+        with closing(LabelMaps(draft / LABEL_MAPS)) as maps:
+            ids = frozenset(maps.ids())
         counts = pool_levels(files, ids, frozenset(), classes.num_classes).classes
         cut = raised(cut, actions.raised, counts, run.config.alarms.raised_share)
     sources = [(class_id, source_of(run, spec.history, class_id)) for class_id in actions.frozen]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
 from segcore.errors import DataError, RunError
+from segcore.pseudo.predictions import PredictionWriter
+from segcore.steps import label
 from segcore.steps.diff_rounds import diff_rounds
 from segcore.steps.explain import explain
 from segcore.steps.purge import descendants_of
 from segcore.store.events import read_events
 
-from .stub_loop import SMALL, walk
+from .stub_loop import SMALL, drawn, walk
 
 
 def round_of(run_dir: Path, number: int) -> dict:
@@ -42,6 +46,28 @@ def test_explain_tells_who_labelled_a_pool_image_what_was_kept_and_who_learnt_fr
     assert text.count("the student learnt from a pseudo-label of it") == 2
     for name in ("background", "red", "green"):
         assert f"{name}: predicted on " in text
+
+
+def test_explain_tells_why_an_image_has_no_pseudo_label(few_images: Path, stub_programs: None, monkeypatch) -> None:
+    monkeypatch.setattr(label, "predict", agreeing)
+    run_dir = walk(
+        few_images, (*SMALL, "loop.rounds=2", "label.flip=true", "filter.reliable_share=0.3", "filter.reliable_step=1")
+    )
+    first, second = explain(str(run_dir), "unlabeled_0/unlabeled/002.png").split("round 2:")
+    assert "reliability, the agreement of its views: 0.100" in first
+    assert "no pseudo-label: its views agree too little for this round" in first
+    assert "neither the student nor a teacher of it learnt from this image" in first
+    assert "of its pixels are kept" in second
+
+
+def agreeing(run: Any, index: Any, checkpoint: Any, what: Any) -> dict[str, Any]:
+    """Write predictions whose views agree the less, the later an image comes."""
+    with PredictionWriter(what.work / label.PREDICTIONS) as writer:
+        for image in what.images:
+            agreement = 0.1 if image.file_name.endswith("2.png") else 0.9
+            found = drawn(image, checkpoint.digest, label.small_size(run, image))
+            writer.write(replace(found, agreement=agreement))
+    return {"num_images": len(what.images), "quarantined": []}
 
 
 def test_explain_tells_which_students_an_image_may_score(run_dir):
