@@ -97,8 +97,8 @@ def pyramid_channels(head: UPerHead | PSPHead, in_channels: int) -> list[int]:
 
 
 def logits_of(head: Any, features_NCHW: Tensor) -> Tensor:
-    """Return a head's classification of its features."""
-    logits: Tensor = head.cls_seg(features_NCHW)
+    """Return a head's classification of its features, channel by channel: so the softmax at full size is fast."""
+    logits: Tensor = head.cls_seg(features_NCHW).contiguous()
     return logits
 
 
