@@ -189,27 +189,29 @@ class FilterConfig(Section):
 class ClassAlarm(Section):
     """An alarm on one class, or on all of them. Limits and actions: docs/explanation/alarms.md."""
 
-    action: Literal["warn", "freeze", "raise_tau", "stop"] = "warn"
+    action: Literal["warn", "freeze", "raise_tau", "stop"] = Field(
+        "warn", description="freeze: keep the class's last good labels; raise_tau: keep its surest; stop: end the loop"
+    )
     limit: Annotated[float, Field(gt=0)] | None = Field(None, description="None: the alarm's own")
 
 
 class RunAlarm(Section):
     """An alarm that no class is to blame for."""
 
-    action: Literal["warn", "stop"] = "warn"
+    action: Literal["warn", "stop"] = Field("warn", description="stop: end the loop before a student is trained")
     limit: Annotated[float, Field(gt=0)] | None = Field(None, description="None: the alarm's own")
 
 
 class AlarmsConfig(Section):
     """When the pseudo-labels of a round look wrong, and what is done about it (segcore/trust/alarms.py)."""
 
-    vanished: ClassAlarm = ClassAlarm()
-    exploded: ClassAlarm = ClassAlarm()
-    churn: ClassAlarm = ClassAlarm()
-    drift: ClassAlarm = ClassAlarm()
-    calibration: ClassAlarm = ClassAlarm()
-    confidence: ClassAlarm = ClassAlarm()
-    shift: RunAlarm = RunAlarm()
+    vanished: ClassAlarm = Field(ClassAlarm(), description="share of the kept pixels far under that of the truth")
+    exploded: ClassAlarm = Field(ClassAlarm(), description="share of the kept pixels far over that of the truth")
+    churn: ClassAlarm = Field(ClassAlarm(), description="the last teacher's pixels of the class have other classes now")
+    drift: ClassAlarm = Field(ClassAlarm(), description="the first teacher's pixels of the class have other classes now")
+    calibration: ClassAlarm = Field(ClassAlarm(), description="confidence minus accuracy rose on calib")
+    confidence: ClassAlarm = Field(ClassAlarm(), description="confidence in the pool rose, accuracy on calib did not")
+    shift: RunAlarm = Field(RunAlarm(), description="the pool's confidence is not that of calib")
     raised_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="raise_tau: at most this share of the pixels that the class's threshold keeps stays"
     )
