@@ -207,8 +207,8 @@ class AlarmsConfig(Section):
 
     vanished: ClassAlarm = Field(ClassAlarm(), description="share of the kept pixels far under that of the truth")
     exploded: ClassAlarm = Field(ClassAlarm(), description="share of the kept pixels far over that of the truth")
-    churn: ClassAlarm = Field(ClassAlarm(), description="the last teacher's pixels of the class have other classes now")
-    drift: ClassAlarm = Field(ClassAlarm(), description="the first teacher's pixels of the class have other classes now")
+    churn: ClassAlarm = Field(ClassAlarm(), description="the last teacher's pixels of the class are others now")
+    drift: ClassAlarm = Field(ClassAlarm(), description="the first teacher's pixels of the class are others now")
     calibration: ClassAlarm = Field(ClassAlarm(), description="confidence minus accuracy rose on calib")
     confidence: ClassAlarm = Field(ClassAlarm(), description="confidence in the pool rose, accuracy on calib did not")
     shift: RunAlarm = Field(RunAlarm(), description="the pool's confidence is not that of calib")
