@@ -42,6 +42,7 @@ from segcore.steps.plan_work import size_from_dataset, size_from_index
 from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
 from segcore.steps.quality_card import InspectSpec
 from segcore.steps.refit import refit_spec, wants_refit
+from segcore.steps.run import completed
 from segcore.steps.train import (
     PseudoLabels,
     Student,
@@ -91,7 +92,7 @@ def config_changes(config: RunConfig, folder: Path) -> tuple[str, ...]:
     """Return "field: old -> new" for every field that would make the run refuse without --update."""
     if not (folder / "run.json").exists():
         return ()
-    old, new = read_run_file(folder).config, config.model_dump(mode="json")
+    old, new = completed(read_run_file(folder).config), config.model_dump(mode="json")
     return tuple(f"{name}: {shown(old, name)} -> {shown(new, name)}" for name in effective_changes(old, new))
 
 

@@ -17,6 +17,7 @@ from segcore.config.load import load_config, parse_config
 from segcore.config.roots import require_config_under_roots, require_under_roots
 from segcore.config.schema import RUN_ID_PATTERN, RunConfig
 from segcore.errors import CancelledError, ConfigError
+from segcore.store.canonical import JSON
 from segcore.store.events import append_event
 from segcore.store.layout import RunLayout
 from segcore.store.lock import RunLock, lock_run
@@ -97,7 +98,7 @@ def open_run(
     folder = run_folder(config, name)
     gc.set_threshold(*COLLECT_AFTER)
     with lock_run(folder) as lock:
-        open_run_file(folder, name, config.model_dump(mode="json"), update)
+        open_run_file(folder, name, config.model_dump(mode="json"), update, completed)
         run = Run(name, str(folder), update)
         run.layout.cancel_file.unlink(missing_ok=True)
         held_locks[run.folder] = lock
@@ -114,6 +115,17 @@ def open_run(
         finally:
             held_locks.pop(run.folder, None)
         append_event(folder, "finished")
+
+
+def completed(stored: JSON) -> JSON:
+    """Return a stored config with the fields that came since it was written, at their defaults.
+
+    One that today's schema refuses is returned as it is: its differences are then told field by field.
+    """
+    try:
+        return parse_config(stored, "run.json").model_dump(mode="json")
+    except ConfigError:
+        return stored
 
 
 def trusted_config(path: Path, overrides: Sequence[str], roots: Sequence[Path] | None) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +35,12 @@ class RunFile:
     format: int = FORMAT
 
 
-def open_run_file(run_dir: Path, run_id: str, config: JSON, update: bool = False) -> RunFile:
+def open_run_file(
+    run_dir: Path, run_id: str, config: JSON, update: bool = False, completed: Callable[[JSON], JSON] | None = None
+) -> RunFile:
     """Start a run, or go on with one that was started with the same config. Call with the run's lock held.
 
+    completed: returns a stored config with the fields that configs have got since, so that these are no change.
     config: anything canonical_json accepts. Fields that change no result (WITHOUT_EFFECT) may differ. RunChangedError
     names the other fields that do, unless update, which stores the new config.
     """
@@ -45,9 +48,10 @@ def open_run_file(run_dir: Path, run_id: str, config: JSON, update: bool = False
     if not RunLayout(run_dir).run_file.exists():
         return write_run_file(run_dir, RunFile(run_id, new, environment()))
     old = read_run_file(run_dir)
-    changed = effective_changes(old.config, new)
+    before = old.config if completed is None else completed(old.config)
+    changed = effective_changes(before, new)
     if changed and not update:
-        raise RunChangedError(changed_message(run_dir, old.config, new, changed))
+        raise RunChangedError(changed_message(run_dir, before, new, changed))
     if old.config == new:
         return old
     return write_run_file(run_dir, RunFile(run_id, new, old.created_with, changed or old.changed))

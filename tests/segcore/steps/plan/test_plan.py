@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -130,6 +131,20 @@ def test_changed_data_are_told_as_such(tmp_path, tiny_loop):
     assert plan.changes == ()
     assert any("unlabeled/000.png" in name for name in plan.steps[0].because)
     assert "--update is needed" in text
+
+
+def test_fields_that_a_newer_segloop_has_are_no_change_of_an_older_run(tmp_path, tiny_loop):
+    folder = tiny_loop()
+    document = json.loads((folder / "run.json").read_text())
+    del document["config"]["loop"]["final_refit"], document["config"]["roles"]["fold"], document["config"]["pool"]
+    (folder / "run.json").write_text(json.dumps(document))
+    plan, text = planned(tmp_path)
+    assert plan.changes == ()
+    assert "--update" not in text
+    tiny_loop()
+    assert json.loads((folder / "run.json").read_text())["config"]["pool"]["use_test"] is True
+    plan, _ = planned(tmp_path, "pool.use_test=false")
+    assert plan.changes == ("pool.use_test: true -> false",)
 
 
 def test_a_begun_training_is_told_and_its_rest_counted(tmp_path, tiny_loop):
