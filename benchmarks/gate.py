@@ -161,7 +161,7 @@ def page(result: Mapping[str, Any], stamp: str) -> str:
         "| gate images | harm seen | counted as improved |",
         "|---|---|---|",
         *(f"| {row['num_images']} | {row['seen']:.0%} | {row['improved']:.0%} |" for row in harm["rows"]),
-        *last_lines(result["environment"], "gate"),
+        *last_lines(result["environment"], f"gate --runs {settings['num_runs']} --gates {settings['num_gates']}"),
     ]
     return "\n".join(lines)
 
