@@ -90,7 +90,16 @@ def facts(run: Run, index: Index, image: ImageRecord) -> Iterator[str]:
         shown = ", ".join(f"{other.image_id} ({other.role})" for other in alike[:5])
         yield f"  stays on one side of every split with {len(alike)} others: {shown}"
     if image.role not in LABELLED_ROLES and image.image_id not in {member.image_id for member in pool_of(run, index)}:
-        yield "  gets no pseudo-label: pool.use_test is false; the final model labels it for the submission"
+        yield f"  gets no pseudo-label: {left_out(run, image)}"
+
+
+def left_out(run: Run, image: ImageRecord) -> str:
+    """Return why an image without labels is no part of the pool."""
+    if image.role == "test" and not run.config.pool.use_test:
+        return "pool.use_test is false; the final model labels it for the submission"
+    if run.config.pool.max_images is not None:
+        return f"the pool is capped at {run.config.pool.max_images} images (pool.max_images)"
+    return "it resembles a labelled image"
 
 
 def told(run: Run, record: RoundRecord, image: ImageRecord) -> Iterator[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from segcore.data.label_maps import LabelMaps
 from segcore.outputs.submission import validate_submission
+from segcore.steps.explain import explain
 from segcore.steps.finished import existing_run, published_index
 from segcore.steps.index import images_of
 from segcore.trust.lineage import Lineage
@@ -46,6 +47,7 @@ def test_without_use_test_nothing_learns_from_test_images_and_the_report_says_so
     test = {image.sha256 for image in images_of(existing_run(str(folder)), index, "test")}
     last = folder / json.loads((folder / "round_02" / "round.json").read_text())["student"]["lineage"]
     assert not test & {image.sha256 for image in Lineage.read(last).images}
+    assert "gets no pseudo-label: pool.use_test is false" in explain(str(folder), "test/test/000.png")
     assert "Inductive: test images were not trained on" in (folder / "outputs" / "report.html").read_text()
     validate_submission(folder / "outputs" / "submission.csv", NAMES, (32, 32), 3)
 
@@ -61,6 +63,8 @@ def test_a_capped_pool_labels_no_more_and_the_submission_stays_whole(run: Any) -
     chosen = labelled(folder, "round_01")
     assert len(chosen) == 2
     assert labelled(folder, "round_02") == labelled(folder, "final") == chosen
+    left_out = min({f"unlabeled_0/unlabeled/{number:03d}.png" for number in range(3)} - chosen)
+    assert "gets no pseudo-label: the pool is capped at 2 images" in explain(str(folder), left_out)
     validate_submission(folder / "outputs" / "submission.csv", NAMES, (32, 32), 3)
 
 
