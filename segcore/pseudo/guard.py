@@ -29,7 +29,7 @@ from segcore.pseudo.build import (
     write_json,
 )
 from segcore.pseudo.chunks import Chunk, FilteredChunk, plan_chunks, read_chunk
-from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, NUM_LEVELS
+from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, NUM_LEVELS, level_for
 from segcore.pseudo.filtering import PseudoLabel, pseudo_label
 from segcore.pseudo.predictions import Prediction
 from segcore.pseudo.quality import QualityTally, quality_card
@@ -60,7 +60,8 @@ class GuardSpec:
     """What is to be guarded.
 
     draft: folder of the round's pseudo-labels as filtered. predictions: what they were filtered from. cut: thresholds
-    with those of the raised classes already raised. previous: label maps of the last round, for churn.
+    with those of raised classes already raised, and of frozen ones as they were. previous: label maps of the last
+    round, for churn.
     """
 
     draft: Path
@@ -92,6 +93,14 @@ def raised(cut: Thresholds, class_ids: Sequence[int], counts: NDArray[np.int64],
     for class_id in class_ids:
         level[class_id] = raised_level(counts[class_id], level[class_id], share)
         tau[class_id] = 1.0 if level[class_id] == NO_LEVEL else float(LEVEL_EDGES[level[class_id]])
+    return replace(cut, level=tuple(level), tau=tuple(tau))
+
+
+def as_frozen(cut: Thresholds, frozen: Sequence[FrozenClass]) -> Thresholds:
+    """Return thresholds with those of frozen classes as they were when their labels were made."""
+    level, tau = list(cut.level), list(cut.tau)
+    for item in frozen:
+        level[item.class_id], tau[item.class_id] = level_for(item.tau), item.tau
     return replace(cut, level=tuple(level), tau=tuple(tau))
 
 

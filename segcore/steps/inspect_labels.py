@@ -12,7 +12,7 @@ from segcore.data.label_maps import LabelMaps
 from segcore.pseudo.build import LABEL_MAPS, QUALITY, THRESHOLDS, write_json
 from segcore.pseudo.card import pool_levels
 from segcore.pseudo.expected import expected_classes
-from segcore.pseudo.guard import FrozenClass, GuardSpec, build_guarded, raised
+from segcore.pseudo.guard import FrozenClass, GuardSpec, as_frozen, build_guarded, raised
 from segcore.pseudo.histograms import read_calib_histogram
 from segcore.pseudo.thresholds import Thresholds
 from segcore.records import RoundRecord, StepOutput
@@ -146,7 +146,7 @@ def build_guard(spec: InspectSpec, inspected: Published, work: Path) -> dict[str
             predictions=files,
             images=pool,
             class_map=classes,
-            cut=cut,
+            cut=as_frozen(cut, frozen),
             frozen=frozen,
             teacher=spec.filter.teacher.digest,
             min_component_px=run.config.filter.min_component_px,

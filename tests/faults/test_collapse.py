@@ -163,6 +163,10 @@ def test_freezing_keeps_the_last_good_labels_of_the_class_and_says_whose_they_ar
     scores = [item["score"] for item in json.loads(path.read_text())["annotations"] if item["category_id"] == 1]
     assert all(0.8 < score < 1 for score in scores)  # the first teacher's, which was sure of them
     assert used_by(run_dir, 1) == "round_01/pseudo_labels"
+    card = json.loads(next(run_dir.glob("round_02/guarded_labels.*/card.json")).read_text())
+    assert card["actions"]["kept_from"] == {"1": 1}
+    assert card["classes"][RED]["precision"] == card_of(run_dir, "round_01")["classes"][RED]["precision"]
+    assert card["classes"][RED]["kept_pixels"] > 0
 
 
 def test_raising_tau_leaves_the_surest_part_of_the_class_alone(collapsing: Callable[..., Path]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL
-from segcore.pseudo.guard import guard_map, raised, raised_level
+from segcore.pseudo.guard import FrozenClass, as_frozen, guard_map, raised, raised_level
 from segcore.pseudo.thresholds import Thresholds
 
 I = 255  # noqa: E741
@@ -57,6 +59,12 @@ def test_tau_is_raised_until_at_most_the_share_is_left(pixels, level, share, exp
     for at, number in pixels.items():
         counts[at] = number
     assert raised_level(counts, level, share) == expected
+
+
+def test_a_frozen_class_is_listed_with_the_threshold_its_labels_passed():
+    cut = Thresholds(("a", "b"), "fixed", 1, (0.3, 0.3), (6, 6), (1.0, 1.0), (None, None))
+    found = as_frozen(cut, [FrozenClass(1, Path("maps"), (), "teacher", 1, 0.5)])
+    assert (found.tau, found.level) == ((0.3, 0.5), (6, 12))
 
 
 def test_raised_thresholds_name_the_confidence_of_their_level():
