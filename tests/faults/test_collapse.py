@@ -74,27 +74,26 @@ COLLAPSES: dict[str, Callable[[Maps, ImageRecord], Maps]] = {
 def collapsing(
     tmp_path: Path, write_tiny: Callable[[Path, str], Path], stub_programs: None, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Return a function (kind, *overrides, update) that walks a loop whose teacher collapses so in round 2."""
+    """Return a function (kind, *overrides, …) that walks a loop whose teacher collapses so after a healthy round."""
     config = write_tiny(tmp_path, "tiny")
     monkeypatch.setattr(alarms, "MIN_CALIB_IMAGES", 2)
 
-    def loop(kind: str, *overrides: str, update: bool = False) -> Path:
-        monkeypatch.setattr(label, "predict", predicting(COLLAPSES[kind]))
+    def loop(kind: str, *overrides: str, update: bool = False, healthy: str = "round_01") -> Path:
+        monkeypatch.setattr(label, "predict", predicting(COLLAPSES[kind], healthy))
         return walk(config, (*SETTINGS, *overrides), update)
 
     return loop
 
 
-def predicting(collapse: Callable[[Maps, ImageRecord], Maps]) -> Callable[..., dict[str, Any]]:
-    """Return a stub that is right about labelled images and follows the image elsewhere, until round 2."""
+def predicting(collapse: Callable[[Maps, ImageRecord], Maps], healthy: str) -> Callable[..., dict[str, Any]]:
+    """Return a stub that is right about labelled images and follows the image elsewhere, in the healthy round."""
 
     def predict(run: Any, index: Any, checkpoint: Any, what: Any) -> dict[str, Any]:
-        healthy = "round_01" in str(what.work)
         with closing(LabelMaps(ground_truth_path(run, index))) as truth, \
                 PredictionWriter(what.work / label.PREDICTIONS) as writer:  # fmt: skip
             for image in what.images:
                 maps = true_maps(image, truth)
-                label_map, levels = maps if healthy else collapse(maps, image)
+                label_map, levels = maps if healthy in str(what.work) else collapse(maps, image)
                 writer.write(Prediction(image.image_id, label_map.astype(np.uint8), levels.astype(np.uint8)))
         return {"num_images": len(what.images), "quarantined": []}
 
@@ -167,6 +166,14 @@ def test_freezing_keeps_the_last_good_labels_of_the_class_and_says_whose_they_ar
     assert card["actions"]["kept_from"] == {"1": 1}
     assert card["classes"][RED]["precision"] == card_of(run_dir, "round_01")["classes"][RED]["precision"]
     assert card["classes"][RED]["kept_pixels"] > 0
+
+
+def test_freezing_in_the_first_round_finds_nothing_to_keep_and_says_so(collapsing: Callable[..., Path]) -> None:
+    run_dir = collapsing("vanished", "alarms.vanished.action=freeze", "loop.rounds=1", healthy="no round")
+    assert used_by(run_dir, 1) == "round_01/pseudo_labels"
+    assert not list(run_dir.glob("round_01/guarded_labels.*"))
+    told = run_status(run_dir).rounds[1].alarms
+    assert any(line.startswith("vanished (warning; no earlier labels to keep): red") for line in told)
 
 
 def test_raising_tau_leaves_the_surest_part_of_the_class_alone(collapsing: Callable[..., Path]) -> None:
