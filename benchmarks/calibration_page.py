@@ -6,10 +6,10 @@ from typing import Any
 
 from benchmarks.page import last_lines
 
-CAVEATS = """Read with care. These are drawn numbers, not a model on photos (benchmarks/calibration_worlds.py). They show
-what the methods do where their one assumption holds, that calib and pool are alike, and pixels of one image are not
-independent. Where the pool is unlike calib, nothing here promises anything. Shares of {trials} simulated calib sets: a
-coverage of 0.95 is known to about 0.014."""
+CAVEATS = """Read with care. These are drawn numbers, not a model on photos (benchmarks/calibration_worlds.py).
+They show what the methods do where their one assumption holds, that calib and pool are alike, and pixels of one image
+are not independent. Where the pool is unlike calib, nothing here promises anything. Shares of {trials} simulated calib
+sets: a coverage of 0.95 is known to about 0.014."""
 
 
 def page(result: dict[str, Any], stamp: str) -> str:

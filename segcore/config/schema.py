@@ -156,7 +156,7 @@ class LabelConfig(Section):
         (256, 384, 512, 640), description="longer side of views, px"
     )
     flip: bool = True
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 or fp16 where fast")
     resize: Literal["opencv", "device"] = Field("opencv", description="opencv reproduces mmseg's views exactly")
     num_shards: PositiveInt | None = Field(None, description="None: power of two with about images_per_shard each")
     images_per_shard: PositiveInt = 500

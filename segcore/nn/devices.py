@@ -9,7 +9,8 @@ from typing import Literal
 
 from segcore.errors import ConfigError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+FIRST_FAST_FP16 = (7, 0)  # compute capability of the first GPUs with matrix units, which know fp16 but not bf16
 FAST_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
@@ -55,6 +56,16 @@ def resolve_precision(precision: str, device: str) -> Precision:
     return "bf16" if precision == "bf16" else "fp32"
 
 
+def labelling_precision(precision: str, device: str) -> Precision:
+    """Return the number format that labelling runs in: "auto" also takes fp16, where only that is fast.
+
+    Training does not: gradients leave the range of fp16.
+    """
+    if precision == "fp16" or (precision == "auto" and not has_fast_bf16(device) and has_fast_fp16(device)):
+        return "fp16"
+    return resolve_precision(precision, device)
+
+
 def has_fast_bf16(device: str) -> bool:
     """Return whether a device multiplies bf16 faster than fp32."""
     import torch
@@ -65,8 +76,17 @@ def has_fast_bf16(device: str) -> bool:
     return cpu_info.exists() and any(flag in cpu_info.read_text().split() for flag in FAST_BF16_FLAGS)
 
 
+def has_fast_fp16(device: str) -> bool:
+    """Return whether a device multiplies fp16 faster than fp32."""
+    import torch
+
+    return device == "cuda" and torch.cuda.get_device_capability() >= FIRST_FAST_FP16
+
+
 def autocast(precision: Precision, device: str) -> AbstractContextManager[object]:
     """Return the context in which forward passes run."""
     import torch
 
-    return torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext()
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device, torch.bfloat16 if precision == "bf16" else torch.float16)

@@ -20,7 +20,7 @@ import torch
 
 from segcore.errors import StepError
 from segcore.nn.batch_size import MAX_GROUP_BYTES, GroupLimit, logits_bytes, pass_budget
-from segcore.nn.devices import resolve_precision, torch_device
+from segcore.nn.devices import labelling_precision, torch_device
 from segcore.nn.final_maps import FinalMaps, final_maps
 from segcore.nn.passes import PassBudget, is_out_of_memory, release_memory
 from segcore.nn.read_ahead import Decoded, Image, Reader
@@ -154,7 +154,7 @@ def write(writer: PredictionWriter, maps: FinalMaps) -> None:
 def open_predictor(job: PredictJob) -> Predictor:
     """Build the networks of a job, load their weights, put them on the device, and say how labelling will run."""
     device = torch_device(job.device)
-    precision = resolve_precision(job.label.precision, device)
+    precision = labelling_precision(job.label.precision, device)
     teachers = open_teachers(job, device, precision)
     spec = ViewSpec(job.label.sizes, job.label.flip, job.label.resize, precision, device)
     budget = pass_budget(teachers, spec)

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from segcore.errors import ConfigError
-from segcore.nn.devices import autocast, limit_visible_devices, resolve_precision, torch_device
+from segcore.nn.devices import (
+    autocast,
+    labelling_precision,
+    limit_visible_devices,
+    resolve_precision,
+    torch_device,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +52,17 @@ def test_cuda_where_there_is_none_is_an_error_with_its_remedy() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_named_precision_is_taken_as_it_is(precision: str) -> None:
-    assert resolve_precision(precision, "cpu") == precision
+    assert resolve_precision(precision, "cpu") == labelling_precision(precision, "cpu") == precision
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_fp16_is_for_labelling_only() -> None:
+    assert labelling_precision("fp16", "cpu") == "fp16"
+    assert labelling_precision("auto", "cpu") == resolve_precision("auto", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_autocast_multiplies_in_the_precision(precision: str, dtype: torch.dtype) -> None:
-    with autocast(resolve_precision(precision, "cpu"), "cpu"):
+    with autocast(labelling_precision(precision, "cpu"), "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -60,12 +60,15 @@ def test_windows_of_mmsegs_own_are_as_before(build: Build) -> None:
     torch.testing.assert_close(fast_copy(network)(inputs), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_bf16_gives_the_labels_of_mmseg_under_autocast(build: Build) -> None:
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_a_short_precision_gives_the_labels_of_mmseg_under_autocast(
+    build: Build, precision: str, dtype: torch.dtype
+) -> None:
     network = build("resnet", "uper")
     inputs = torch.randn(1, 3, 96, 128)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", dtype):
         expected = expected_logits(network, inputs).float()
-    found = fast_copy(network, "bf16")(inputs)
+    found = fast_copy(network, precision)(inputs)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
 
