@@ -22,8 +22,8 @@ LIMITS: Mapping[Kind, float] = {
     "exploded": 5.0,  # times the class's share in the ground truth, that its pseudo-labels have at most
     "churn": 0.3,  # of the pixels that the last teacher gave the class, that this one gives to others
     "drift": 0.5,  # the same, against the first teacher
-    "calibration": 0.1,  # rise of (mean confidence - accuracy) on calib since the last round
-    "confidence": 0.02,  # rise of the mean confidence in the pool, where accuracy on calib did not rise
+    "calibration": 0.1,  # rise of overconfidence (mean confidence - accuracy, from 0 on) on calib since the last round
+    "confidence": 0.05,  # rise of the mean confidence in the pool, where calib shows neither reason nor room for it
     "shift": 0.2,  # distance of the pool's confidence from that of calib, when chance does not explain it
 }
 SHIFT_P_VALUE = 0.01
@@ -91,7 +91,7 @@ def trend_alarms(now: Card, last: Card, name: str | None, config: AlarmsConfig) 
     if None in (now["gap"], last["gap"]):
         return
     who, limit = name or "all classes", limit_of("calibration", config.calibration)
-    rise = now["gap"] - last["gap"]
+    rise = now["gap"] - max(last["gap"], 0.0)  # to become less underconfident is no harm
     if rise > limit:
         text = f"{who}: confidence minus accuracy on calib is {now['gap']:+.3f}, {last['gap']:+.3f} in the last round"
         yield alarm("calibration", name, rise, limit, config.calibration.action, text)
@@ -99,7 +99,7 @@ def trend_alarms(now: Card, last: Card, name: str | None, config: AlarmsConfig) 
         return
     surer, limit = now["pool_confidence"] - last["pool_confidence"], limit_of("confidence", config.confidence)
     better = now["accuracy"] - last["accuracy"]
-    if surer > limit and better <= 0:
+    if surer > limit and better <= 0 < now["gap"]:
         text = f"{who}: mean confidence in the pool rose by {surer:.3f}, accuracy on calib changed by {better:+.3f}"
         yield alarm("confidence", name, surer, limit, config.confidence.action, text)
 

@@ -49,9 +49,10 @@ def test_a_class_alarms_beyond_its_limit(row, expected):
     [
         ({"gap": 0.13}, ["calibration"]),
         ({"gap": 0.11}, []),
-        ({"pool_confidence": 0.95}, ["confidence"]),
-        ({"pool_confidence": 0.95, "accuracy": 0.91}, []),  # surer and better
-        ({"pool_confidence": 0.935}, []),
+        ({"pool_confidence": 0.98}, ["confidence"]),
+        ({"pool_confidence": 0.98, "accuracy": 0.91}, []),  # surer and better
+        ({"pool_confidence": 0.98, "gap": -0.1}, []),  # surer, and still right more often than it is sure
+        ({"pool_confidence": 0.96}, []),
         ({"pool_confidence": None, "gap": None}, []),
         ({"gap": 0.5, "num_calib": 9}, []),  # too few images to say
     ],
@@ -74,6 +75,12 @@ def test_a_class_alarms_on_what_got_worse_since_the_last_round(row, expected):
 )
 def test_a_round_alarms_as_a_whole(whole, expected):
     assert kinds(card(**whole), card()) == [(kind, None) for kind in expected]
+
+
+def test_to_become_less_underconfident_is_no_alarm():
+    before, after = card({"gap": -0.3}, gap=-0.3), card({"gap": -0.1, "pool_confidence": 0.99}, gap=-0.1)
+    assert kinds(after, before) == []
+    assert kinds(card({"gap": 0.11}), before) == [("calibration", "cup")]
 
 
 @pytest.mark.parametrize("kind", LIMITS)
