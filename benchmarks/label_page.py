@@ -72,10 +72,7 @@ def device_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             "No GPU was at hand, so its goals are open; `python -m benchmarks label --device cuda` measures them."
         )
-    return [
-        *lines,
-        "ConvNeXt-XL-UPer is not measured: it comes with its preset. Swin-L stands for large models on a GPU.",
-    ]
+    return lines
 
 
 def title(name: str) -> str:
