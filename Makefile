@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint types layers unit clean
+.PHONY: demo test test-all lint types layers unit unit-flows unit-others clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
@@ -33,8 +33,15 @@ types: $(INSTALLED)
 layers: $(INSTALLED)
 	$(BIN)/python -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
+# Tests of flows wait for servers most of the time, so the others run beside them.
 unit: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(MAKE) -j2 --output-sync=line unit-flows unit-others
+
+unit-flows: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" -o cache_dir=.pytest_cache/flows tests/flows
+
+unit-others: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" -o cache_dir=.pytest_cache/others --ignore tests/flows
 
 clean:
 	rm -rf $(VENV) demo_data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
