@@ -20,7 +20,7 @@ from segcore.store.lock import Holder, lock_run
 def status(**fields):
     given = {
         "run_id": "demo", "folder": Path("artifacts/demo"), "state": "finished", "holder": None, "rounds": (),
-        "current": (), "training": None, "final_shards": None, "refit": None, "num_quarantined": 0, "num_set_aside": 0,
+        "current": (), "training": None, "final_shards": None, "refit": False, "num_quarantined": 0, "num_set_aside": 0,
         "last_error": None, "stop_reason": None, "winner_index": None, "changed": datetime(2026, 1, 1, tzinfo=UTC),
     }  # fmt: skip
     return RunStatus(**{**given, **fields})
