@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from segcore.outputs import reliability, report_text
@@ -50,14 +51,17 @@ def calibration_section(data: ReportData) -> Markup:
 
 def render_page(template: str, **values: Any) -> str:
     """Return one of this package's pages, with the style that they share."""
-    files = resources.files("segcore.outputs")
-    style = Markup(files.joinpath(STYLE).read_text("utf-8"))
-    return page_environment().from_string(files.joinpath(template).read_text("utf-8")).render(style=style, **values)
+    style = Markup(resources.files("segcore.outputs").joinpath(STYLE).read_text("utf-8"))
+    return page_environment().get_template(template).render(style=style, **values)
 
 
+@cache
 def page_environment() -> Environment:
     """Return the template environment: autoescape on, unknown names are errors, our number formats as filters."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages = PackageLoader("segcore", "outputs")
+    environment = Environment(
+        loader=pages, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     for name in ("iou", "signed", "percent", "duration"):
         environment.filters[name] = getattr(report_text, name)
     environment.filters["total_of"] = total_of

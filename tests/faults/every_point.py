@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 from durable_points import DurablePoints
 from stub_loop import SMALL, replace_parts, walk
 
+from segcore.outputs.report import RELIABILITY, TEMPLATE, page_environment
 from segcore.store.events import read_events
 from segcore.store.verify import verify_run
 
@@ -55,15 +55,8 @@ def prepare() -> None:
     logging.disable(logging.CRITICAL)
     cv2.setNumThreads(1)
     replace_parts(setattr)
-    compiled: dict[str, jinja2.Template] = {}
-    compile_page = jinja2.Environment.from_string
-
-    def compile_once(self: jinja2.Environment, source: str) -> jinja2.Template:
-        if source not in compiled:
-            compiled[source] = compile_page(self, source)
-        return compiled[source]
-
-    jinja2.Environment.from_string = compile_once
+    for page in (TEMPLATE, RELIABILITY):
+        page_environment().get_template(page)
 
 
 def record(config: Path) -> str:
