@@ -96,15 +96,14 @@ def loop(run_id: str, policy: str, common: Sequence[str]) -> dict[str, Any]:
     config = load_config(CONFIG, common)
     oracle = Path(config.data.train.annotations).parent / "oracle.json"
     rounds = [json.loads(path.read_text()) for path in sorted(folder.glob("round_??/round.json"))]
-    first = json.loads((folder / rounds[1]["pseudo_labels"]["path"] / "quality.json").read_text())
+    card = json.loads((folder / rounds[1]["card"]["path"] / "card.json").read_text())
     (audit,) = audit_labels(AuditSpec(str(folder), oracle, 1, False, None))
     return {
         "rounds": [scored(folder / record["evaluation"]["path"]) for record in rounds],
         "outcomes": [record["decision"]["outcome"] for record in rounds],
         "reasons": [record["decision"]["reasons"] for record in rounds],
         "promised": [
-            {key: row.get(key) for key in ("name", "tau", "precision", "coverage", "num_calib")}
-            for row in first["classes"]
+            {key: row[key] for key in ("name", "tau", "precision", "coverage", "num_calib")} for row in card["classes"]
         ],
         "real": audit.figures,
     }  # fmt: skip
