@@ -32,7 +32,7 @@ from benchmarks.refilter import (
     drawn_pictures,
     measure_refilter,
 )
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_texts
 from segcore.pseudo.confidence import level_for
 from segcore.pseudo.filtering import filter_prediction

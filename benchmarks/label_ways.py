@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices
 from segcore.nn.known_warnings import silence_known_warnings
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, TeacherFiles

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.environment import describe
 from benchmarks.page import last_lines, write_page
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.nn.devices import be_a_good_neighbour
 from segcore.nn.known_warnings import silence_known_warnings
 from segcore.process.jobs import ModelSpec, PredictImage, PredictJob, TeacherFiles

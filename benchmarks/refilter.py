@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.filter_pictures import draw_prediction
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.pseudo.build import ANNOTATIONS, PseudoLabelSpec, build_pseudo_labels, num_workers, pool_chunks
 from segcore.pseudo.histograms import CalibHistogram
 from segcore.pseudo.predictions import Prediction, PredictionWriter

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.config.schema import RolesConfig, RunConfig
+from segcore.config.data_schema import RolesConfig
+from segcore.config.schema import RunConfig
 from segcore.data.ground_truth import PixelCount, ground_truth
 from segcore.data.index_contents import contents_of
 from segcore.data.label_maps import write_label_maps

@@ -12,7 +12,7 @@ from typing import cast, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segcore.config.schema import FoldConfig, PoolConfig, RolesConfig
+from segcore.config.data_schema import FoldConfig, PoolConfig, RolesConfig
 from segcore.data.stratify import LabelledImage, stratify
 from segcore.errors import ConfigError, DataError
 from segcore.records import LABELLED_ROLES, ImageRecord, Role

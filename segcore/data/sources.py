@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from segcore.config.schema import DataConfig, ImageList, LabelledImages, RunConfig
+from segcore.config.data_schema import DataConfig, ImageList, LabelledImages
+from segcore.config.schema import RunConfig
 from segcore.data.classes import check_same_categories, class_map
 from segcore.data.coco import CocoAnnotation, CocoCategory, CocoFile, CocoImage, load_coco
 from segcore.data.folders import ListedImage, check_folder, list_images

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.config.schema import AugmentConfig
+from segcore.config.train_schema import AugmentConfig
 from segcore.records import IGNORE_INDEX
 
 Image = NDArray[np.uint8]

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from segcore.config.schema import LabelConfig, TrainConfig
+from segcore.config.label_schema import LabelConfig
+from segcore.config.train_schema import TrainConfig
 from segcore.errors import StepError
 
 FORMAT = 1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.data.label_maps import EncodedMap, write_encoded_maps
 from segcore.errors import DataError
 from segcore.pseudo.annotations import AnnotationWriter, Origin

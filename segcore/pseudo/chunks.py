@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.data.label_maps import EncodedMap, LabelMaps, encode
 from segcore.errors import DataError
 from segcore.pseudo.annotations import Origin, annotation_texts

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.errors import DataError
 from segcore.pseudo.components import Components, covered, find_components, sum_over
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL

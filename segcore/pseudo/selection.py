@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.errors import DataError
 from segcore.pseudo.predictions import read_agreements
 from segcore.records import ImageRecord

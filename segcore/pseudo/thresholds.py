@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.errors import ConfigError
 from segcore.pseudo.calib_counts import ClassCounts, class_counts, pooled_counts
 from segcore.pseudo.calibrated import Promise, calibrated_cut

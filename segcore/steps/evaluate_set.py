@@ -10,7 +10,8 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from segcore.config.schema import LoopConfig, RolesConfig
+from segcore.config.data_schema import RolesConfig
+from segcore.config.schema import LoopConfig
 from segcore.data.classes import class_map
 from segcore.data.coco import CocoFile
 from segcore.data.paint import paint_oriented

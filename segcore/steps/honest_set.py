@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segcore.config.schema import ImageList
+from segcore.config.data_schema import ImageList
 from segcore.data.near_duplicates import find_duplicates, group_name
 from segcore.data.scan import Scan, scan_images
 from segcore.data.sources import SourceImage, given_teacher_images, image_roots, listed_images

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from segcore.config.schema import PoolConfig
+from segcore.config.data_schema import PoolConfig
 from segcore.data.roles import pool_images
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import LabellerSpec

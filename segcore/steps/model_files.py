@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.data.classes import class_map
 from segcore.data.coco import CocoCategory, CocoReader, read_json_object
 from segcore.data.problems import Problems

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from segcore.config.schema import RolesConfig, RunConfig
+from segcore.config.data_schema import RolesConfig
+from segcore.config.schema import RunConfig
 from segcore.data.images import probe_image
 from segcore.data.roles import val_shares
 from segcore.data.sources import Dataset, SourceImage

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.data.folders import list_images
 from segcore.data.images import safe_join
 from segcore.data.index_contents import contents_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import Labeller, LabellerSpec
 from segcore.records import Quarantined

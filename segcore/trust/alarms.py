@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from segcore.config.schema import AlarmsConfig, ClassAlarm, RunAlarm
+from segcore.config.label_schema import AlarmsConfig, ClassAlarm, RunAlarm
 
 Kind = Literal["vanished", "exploded", "churn", "drift", "calibration", "confidence", "shift"]
 Action = Literal["warn", "freeze", "raise_tau", "stop"]

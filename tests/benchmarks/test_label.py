@@ -10,7 +10,7 @@ from benchmarks.label_page import page, pays_after
 from benchmarks.label_ways import Setting
 from benchmarks.label_weights import MODELS_BY_NAME, Model, Trained, trained
 from benchmarks.page import write_page
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 
 TINY = Model(
     "a tiny model",

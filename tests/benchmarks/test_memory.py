@@ -3,7 +3,7 @@ import os
 import pytest
 
 from benchmarks.memory import PER_SHARD, measure, memory_of, milestones, page
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from flows.cli import main
-from segcore.config.schema import TrainConfig
+from segcore.config.train_schema import TrainConfig
 from segcore.data.label_maps import write_label_maps
 from segcore.process.jobs import ModelSpec, Sample, TrainJob, write_train_job
 from segcore.pseudo.predictions import read_image_ids

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segcore.config.schema import PoolConfig
+from segcore.config.data_schema import PoolConfig
 from segcore.data.index import build_index, image_roots, index_inputs
 from segcore.data.label_maps import LabelMaps
 from segcore.data.roles import pool_images, read_images

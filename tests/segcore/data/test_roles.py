@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from segcore.config.schema import FoldConfig, PoolConfig, RolesConfig
+from segcore.config.data_schema import FoldConfig, PoolConfig, RolesConfig
 from segcore.data.roles import assign_roles, pool_images, read_images, val_shares, write_images, write_ledger
 from segcore.data.stratify import LabelledImage, stratify
 from segcore.errors import ConfigError, DataError

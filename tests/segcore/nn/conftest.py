@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segcore.config.schema import AugmentConfig, TrainConfig
+from segcore.config.train_schema import AugmentConfig, TrainConfig
 from segcore.data.label_maps import write_label_maps
 from segcore.process.jobs import ModelSpec, Sample, TrainJob, write_train_job
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segcore.config.schema import AugmentConfig
+from segcore.config.train_schema import AugmentConfig
 from segcore.nn.augment import Augmentation, distorted, largest_share, recoloured, resized
 
 NONE = AugmentConfig(scale_range=(1.0, 1.0), flip=0.0, photometric=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.errors import CheckpointError, ConfigError
 from segcore.nn.import_process import run
 from segcore.nn.networks import build_student, model_config

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.process.jobs import (
     PredictImage,
     PredictJob,

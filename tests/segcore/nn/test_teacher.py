@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.errors import CheckpointError, ConfigError
 from segcore.nn.networks import build_network, read_config
 from segcore.nn.predictor import open_predictor

@@ -13,7 +13,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.models import BaseSegmentor, SegTTAModel
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.nn.full_size import ViewLogits
 from segcore.nn.passes import PassBudget
 from segcore.nn.predictor import open_predictor

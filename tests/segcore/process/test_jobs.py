@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from segcore.config.schema import AugmentConfig, LabelConfig, TrainConfig
+from segcore.config.label_schema import LabelConfig
+from segcore.config.train_schema import AugmentConfig, TrainConfig
 from segcore.errors import StepError
 from segcore.process.jobs import (
     ModelSpec,

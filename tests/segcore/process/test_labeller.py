@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.errors import CancelledError, StepError
 from segcore.process import labeller
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segcore.config.schema import LabelConfig
+from segcore.config.label_schema import LabelConfig
 from segcore.errors import CancelledError
 from segcore.process import labeller, labellers
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles

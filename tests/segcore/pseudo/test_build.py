@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.data.label_maps import LabelMaps, write_label_maps
 from segcore.errors import DataError
 from segcore.pseudo.annotations import decode_annotations

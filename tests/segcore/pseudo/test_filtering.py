@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.errors import DataError
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, level_for
 from segcore.pseudo.filtering import filter_prediction

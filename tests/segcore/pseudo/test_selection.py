@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.errors import DataError
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.pseudo.selection import reliable_images, reliable_share

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segcore.config.schema import FilterConfig
+from segcore.config.label_schema import FilterConfig
 from segcore.errors import ConfigError
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL
 from segcore.pseudo.histograms import CalibHistogram

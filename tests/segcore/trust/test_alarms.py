@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segcore.config.schema import AlarmsConfig
+from segcore.config.label_schema import AlarmsConfig
 from segcore.trust.alarm_text import sentences
 from segcore.trust.alarms import LIMITS, Alarm, actions_of, find_alarms
 

@@ -1,0 +1,36 @@
+"""Config of models: what is trained, and what may label in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from segcore.config.data_schema import ImageList
+from segcore.config.section import PositiveInt, Section
+
+
+class GivenTeacher(Section):
+    """A checkpoint from outside that labels round 1 in place of a trained round 0."""
+
+    checkpoint: Path
+    config: Path
+    trained_on: tuple[ImageList, ...] = Field(description="every image it was trained on; () if none of yours")
+
+
+class ModelConfig(Section):
+    """A preset by name, or any mmsegmentation config file."""
+
+    preset: str | None = Field("efficientnet_lite0_upernet", description="name of a preset; None when config is given")
+    config: Path | None = Field(None, description="mmsegmentation config file with a model= dict")
+    weights: str | None = Field(
+        "imagenet", description="'imagenet' (the preset's own), a weights file, or None: random"
+    )
+    head_channels: PositiveInt = Field(64, description="width of the preset's UPerNet head")
+    teacher: GivenTeacher | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        if (self.preset is None) == (self.config is None):
+            raise ValueError("exactly one of preset and config must be given; set the other to null")
+        return self
