@@ -18,8 +18,8 @@ class GivenTeacher(Section):
     trained_on: tuple[ImageList, ...] = Field(description="every image it was trained on; () if none of yours")
 
 
-class ModelConfig(Section):
-    """A preset by name, or any mmsegmentation config file."""
+class NetworkConfig(Section):
+    """A network to train: a preset by name, or any mmsegmentation config file."""
 
     preset: str | None = Field("efficientnet_lite0_upernet", description="name of a preset; None when config is given")
     config: Path | None = Field(None, description="mmsegmentation config file with a model= dict")
@@ -27,10 +27,15 @@ class ModelConfig(Section):
         "imagenet", description="'imagenet' (the preset's own), a weights file, or None: random"
     )
     head_channels: PositiveInt = Field(64, description="width of the preset's UPerNet head")
-    teacher: GivenTeacher | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelConfig:
         if (self.preset is None) == (self.config is None):
             raise ValueError("exactly one of preset and config must be given; set the other to null")
         return self
+
+
+class ModelConfig(NetworkConfig):
+    """The network of the students, and what may label in place of the first."""
+
+    teacher: GivenTeacher | None = None
