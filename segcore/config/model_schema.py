@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from segcore.config.data_schema import ImageList
 from segcore.config.section import PositiveInt, Section
 
+NO_ARCHITECTURE = {"weights", "teacher"}
+
 
 class GivenTeacher(Section):
     """A checkpoint from outside that labels round 1 in place of a trained round 0."""
@@ -29,10 +31,15 @@ class NetworkConfig(Section):
     head_channels: PositiveInt = Field(64, description="width of the preset's UPerNet head")
 
     @model_validator(mode="after")
-    def _one_source(self) -> ModelConfig:
+    def _one_source(self) -> NetworkConfig:
         if (self.preset is None) == (self.config is None):
             raise ValueError("exactly one of preset and config must be given; set the other to null")
         return self
+
+    def same_architecture(self, other: NetworkConfig) -> bool:
+        """Return whether the weights of one fit the other: all but weights are equal."""
+        mine, theirs = (item.model_dump(exclude=NO_ARCHITECTURE) for item in (self, other))
+        return mine == theirs
 
 
 class ModelConfig(NetworkConfig):

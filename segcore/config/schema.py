@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from segcore.config.data_schema import DataConfig, PoolConfig, RolesConfig
+from segcore.config.ensemble_schema import EnsembleConfig
 from segcore.config.label_schema import AlarmsConfig, FilterConfig, LabelConfig
 from segcore.config.model_schema import ModelConfig
 from segcore.config.section import PositiveInt, Section
+from segcore.config.student_schema import StudentConfig
 from segcore.config.train_schema import TrainConfig
 
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -74,6 +76,8 @@ class RunConfig(Section):
     roles: RolesConfig = RolesConfig()
     pool: PoolConfig = PoolConfig()
     model: ModelConfig = ModelConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
+    student: StudentConfig = StudentConfig()
     train: TrainConfig
     label: LabelConfig = LabelConfig()
     filter: FilterConfig = FilterConfig()

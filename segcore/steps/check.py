@@ -110,7 +110,7 @@ def missing_files(config: RunConfig) -> Iterator[CheckFinding]:
 def check_job(config: RunConfig, classes: ClassMap) -> CheckJob:
     """Return what the child is to try."""
     given = config.model.teacher
-    model = model_spec(config, classes)
+    model = model_spec(config.model, classes)
     teacher = None
     if given is not None:
         files = str(given.checkpoint), str(given.config)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segcore.config.model_schema import NetworkConfig
 from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
 from segcore.process.jobs import ImportJob, ModelSpec, Sample, TrainJob, write_import_job, write_train_job
@@ -22,7 +23,7 @@ from segcore.store.events import append_event
 from segcore.store.publish import Published
 from segcore.store.steps import Step
 from segcore.trust.lineage import Lineage, SeenImage, extend
-from segcore.trust.loop_policy import round_seed
+from segcore.trust.loop_policy import member_seed
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class TrainSpec:
     """One student. pseudo_labels, teacher: None when it learns from GT alone. place: where it is published.
 
     labelled_roles: whose ground truth it learns from; more than train only after the loop (segcore/steps/refit.py).
+    member: which of the ensemble's models it is; 0: model itself, the only one without ensemble.members.
     """
 
     run: Run
@@ -54,6 +56,17 @@ class TrainSpec:
     teacher: Checkpoint | None
     place: str
     labelled_roles: tuple[Role, ...] = ("train",)
+    member: int = 0
+
+    @property
+    def network(self) -> NetworkConfig:
+        """Return the network that is trained."""
+        return model_of(self.run.config, self.round_index, self.member)
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of the training."""
+        return member_seed(self.run.config.loop.seed, self.round_index, self.member)
 
 
 @dataclass(frozen=True)
@@ -70,16 +83,22 @@ def iterations_of(config: RunConfig, round_index: int) -> int:
     return later if round_index > 0 and later is not None else config.train.iterations
 
 
+def model_of(config: RunConfig, round_index: int, member: int = 0) -> NetworkConfig:
+    """Return the network of one of a round's students. member: 0 for model, i for the i-th of ensemble.members."""
+    del round_index
+    return config.model if member == 0 else config.ensemble.members[member - 1]
+
+
 def train_step(spec: TrainSpec) -> Step:
     """Return the train step: model, schedule, seed and content hashes; no paths, workers or device."""
     config, index = spec.run.config, spec.index
     pseudo = spec.pseudo_labels
     inputs = {
-        "model": model_inputs(config),
+        "model": model_inputs(spec.network),
         "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
         "train": config.train.model_dump(mode="json", exclude=NO_INFLUENCE),
         "iterations": iterations_of(config, spec.round_index),
-        "seed": round_seed(config.loop.seed, spec.round_index),
+        "seed": spec.seed,
         "ground_truth": ground_truth_digests(spec),
         "pseudo_labels": None if pseudo is None else pseudo.maps_digest,
         "pool": None if pseudo is None else [index.digests[role] for role in POOL_ROLES],
@@ -99,9 +118,8 @@ def class_lists(spec: TrainSpec) -> tuple[list[str], list[list[int]]]:
     return list(classes.names), [list(colour) for colour in classes.palette]
 
 
-def model_inputs(config: RunConfig) -> dict[str, Any]:
+def model_inputs(model: NetworkConfig) -> dict[str, Any]:
     """Return what identifies the untrained model: preset, or the model config's text, and the initial weights."""
-    model = config.model
     return {
         "preset": model.preset,
         "config": None if model.config is None else hashlib.sha256(model.config.read_bytes()).hexdigest(),
@@ -167,13 +185,13 @@ def note_resume(run: Run, step: Step, reason: str, iteration: int) -> None:
     append_event(run.path, "resumed", place=step.place, reason=reason[:2000], iteration=iteration)
 
 
-def model_spec(config: RunConfig, classes: ClassMap) -> ModelSpec:
+def model_spec(model: NetworkConfig, classes: ClassMap) -> ModelSpec:
     """Return the network to train as the child programs take it."""
     return ModelSpec(
-        preset=config.model.preset,
-        config=None if config.model.config is None else str(config.model.config),
-        weights=config.model.weights,
-        head_channels=config.model.head_channels,
+        preset=model.preset,
+        config=None if model.config is None else str(model.config),
+        weights=model.weights,
+        head_channels=model.head_channels,
         class_names=classes.names,
         palette=classes.palette,
     )
@@ -184,10 +202,10 @@ def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path
     run, config = spec.run, spec.run.config
     classes = class_map_of(run, spec.index)
     return TrainJob(
-        model=model_spec(config, classes),
+        model=model_spec(spec.network, classes),
         train=config.train,
         iterations=iterations_of(config, spec.round_index),
-        seed=round_seed(config.loop.seed, spec.round_index),
+        seed=spec.seed,
         ground_truth=samples(run, images_of(run, spec.index, *spec.labelled_roles)),
         ground_truth_maps=str(ground_truth_path(run, spec.index)),
         pseudo=samples(run, pseudo),

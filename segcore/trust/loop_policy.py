@@ -18,11 +18,18 @@ from segcore.records import Checkpoint, RoundRecord
 SEED_RANGE = 2**31
 SEED_STRIDE = 0x9E3779B1  # odd, hence coprime to SEED_RANGE: no two rounds of a run share a seed
 
+MEMBER_STRIDE = 1 << 16  # rounds that the seeds of an ensemble's next model lie away: more than a run ever has
+
 
 def round_seed(seed: int, round_index: int) -> int:
     """Return the training seed of a round, in [0, 2**31): fixed by (seed, round_index), different in every round."""
     start = int.from_bytes(hashlib.sha256(f"segloop round seed {seed}".encode()).digest()[:8], "big")
     return (start + round_index * SEED_STRIDE) % SEED_RANGE
+
+
+def member_seed(seed: int, round_index: int, member: int) -> int:
+    """Return the training seed of one of a round's models, in [0, 2**31). member: 0 is the round's own seed."""
+    return round_seed(seed, round_index) if member == 0 else round_seed(seed, round_index + member * MEMBER_STRIDE)
 
 
 def winner(history: Sequence[RoundRecord]) -> RoundRecord:

@@ -28,6 +28,7 @@ CONTROL, NEXT_ROUND, REFIT = "round_01/control", "round_03/labels", "final/refit
 POOL = "data.unlabeled=[{{annotations: {root}/%s/unlabeled.json, images: {root}/%s}}]"
 TEACHER = "model.teacher={{checkpoint: {root}/given.pth, config: {root}/given.py, trained_on: []}}"
 GIVEN_MODEL = "model={{preset: null, config: {root}/given.py}}"
+MEMBER, SECOND_STUDENT = "ensemble.members=[{{%s}}]", "round_00/student_1"
 
 # field: (how it is changed, the first step to be done again). Paths are changed to equal files in another place.
 TABLE: dict[str, tuple[str, str]] = {
@@ -63,6 +64,11 @@ TABLE: dict[str, tuple[str, str]] = {
     "model.teacher.config": (TEACHER, INDEX),
     "model.teacher.trained_on.images": (TEACHER, INDEX),
     "model.teacher.trained_on.annotations": (TEACHER, INDEX),
+    "ensemble.members.preset": (MEMBER % "preset: null, config: {root}/given.py", SECOND_STUDENT),
+    "ensemble.members.config": (MEMBER % "preset: null, config: {root}/given.py", SECOND_STUDENT),
+    "ensemble.members.weights": (MEMBER % "weights: null", SECOND_STUDENT),
+    "ensemble.members.head_channels": (MEMBER % "head_channels: 8", SECOND_STUDENT),
+    "ensemble.weights": ("ensemble.weights=equal", JUDGED),  # without members; with them: test_student_ensemble.py
     "train.iterations": ("train.iterations=9", STUDENT),
     "train.round_iterations": ("train.round_iterations=9", LATER_STUDENT),
     "train.batch_size": ("train.batch_size=3", STUDENT),
