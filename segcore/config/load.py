@@ -40,6 +40,7 @@ def parse_config(raw: Any, source: str) -> RunConfig:
     except ValidationError as error:
         raise ConfigError(explain(error, RunConfig, source)) from None
     _check_together(config, source)
+    _check_student(config, source)
     return config
 
 
@@ -114,7 +115,7 @@ def _absolute(value: Any, annotation: Any, name: str, folder: Path) -> Any:
 
 def _check_together(config: RunConfig, source: str) -> None:
     """Refuse combinations that no single field shows."""
-    if config.loop.rounds > 0 and not config.data.unlabeled and not (config.data.test and config.pool.use_test):
+    if config.loop.rounds > 0 and not has_pool(config):
         raise ConfigError(
             f"{source}: loop.rounds is {config.loop.rounds}, but there are no images to pseudo-label; "
             "give data.unlabeled, or set loop.rounds to 0"
@@ -128,3 +129,29 @@ def _check_together(config: RunConfig, source: str) -> None:
         )
     if config.filter.policy == "fixed" and isinstance(config.filter.tau, dict) and not config.filter.tau:
         raise ConfigError(f"{source}: filter.tau is empty; give one number, or one for every class")
+
+
+def _check_student(config: RunConfig, source: str) -> None:
+    """Refuse a start from weights that do not fit, and consistency training on no images."""
+    student, model = config.student, config.model
+    if student.start == "teacher":
+        if any(not model.same_architecture(grown) for grown in student.growing):
+            raise ConfigError(
+                f"{source}: student.start is teacher, but student.growing names another architecture than model, which "
+                "cannot take the teacher's weights; set student.start to fresh, or leave student.growing out"
+            )
+        if model.teacher is not None and model.config != model.teacher.config:
+            raise ConfigError(
+                f"{source}: student.start is teacher, so model must be what model.teacher is; give its file as "
+                f"model.config ({model.teacher.config}, model.preset null), or set student.start to fresh"
+            )
+    if student.consistency is not None and not has_pool(config):
+        raise ConfigError(
+            f"{source}: student.consistency is given, but there are no images without labels to learn from; "
+            "give data.unlabeled, or leave it out"
+        )
+
+
+def has_pool(config: RunConfig) -> bool:
+    """Return whether there are images without labels that the run may learn from."""
+    return bool(config.data.unlabeled or (config.data.test and config.pool.use_test))

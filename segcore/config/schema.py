@@ -19,6 +19,7 @@ from segcore.config.student_schema import StudentConfig
 from segcore.config.train_schema import TrainConfig
 
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MIN_ITERATIONS_RANKED = 3  # so that a third and two thirds of a training are two moments before its end
 RunId = Annotated[str, Field(pattern=RUN_ID_PATTERN)]
 
 
@@ -87,10 +88,33 @@ class RunConfig(Section):
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
-    def _views_to_agree(self) -> RunConfig:
-        if self.filter.reliable_share < 1 and len(self.label.sizes) == 1 and not self.label.flip:
-            raise ValueError(
-                f"filter.reliable_share must be 1 where label has one view, got {self.filter.reliable_share}: images "
-                "are ranked by how far their views agree; set label.flip or name a second of label.sizes"
-            )
+    def _images_can_be_ranked(self) -> RunConfig:
+        reason = ranking_problem(self)
+        if reason is not None:
+            raise ValueError(f"filter.reliable_share must be 1 {reason}")
         return self
+
+
+def ranking_problem(config: RunConfig) -> str | None:
+    """Return why a config's images cannot be ranked by their reliability, and the remedy; None where they can."""
+    train, share = config.train, config.filter.reliable_share
+    if share >= 1:
+        return None
+    if config.filter.reliability == "views":
+        if len(config.label.sizes) > 1 or config.label.flip:
+            return None
+        return (
+            f"where label has one view, got {share}: images are ranked by how far their views agree; set label.flip, "
+            "name a second of label.sizes, or take filter.reliability: checkpoints"
+        )
+    if config.model.teacher is not None:
+        return (
+            f"with a given teacher (model.teacher) and filter.reliability checkpoints, got {share}: the checkpoints "
+            "of its training are not known; take filter.reliability: views"
+        )
+    if min(train.iterations, train.round_iterations or train.iterations) < MIN_ITERATIONS_RANKED:
+        return (
+            f"with filter.reliability checkpoints and less than {MIN_ITERATIONS_RANKED} iterations, got {share}: "
+            "checkpoints are kept after a third and two thirds of a training; raise train.iterations"
+        )
+    return None

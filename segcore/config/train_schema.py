@@ -9,13 +9,45 @@ from pydantic import Field, model_validator
 from segcore.config.section import Fraction, PositiveInt, Section
 
 
+class StrongConfig(Section):
+    """Strong augmentation of pseudo-labelled samples, as probabilities. Ranges: segcore/nn/augment/strong.py."""
+
+    colour_jitter: Fraction = Field(0.0, description="brightness, contrast, saturation and hue, strongly")
+    grey: Fraction = Field(0.0, description="no colours")
+    blur: Fraction = Field(0.0, description="Gaussian blur")
+    cutout: Fraction = Field(0.0, description="a box of noise, ignored by the loss")
+    cutmix: Fraction = Field(0.0, description="a box out of another pseudo-labelled sample, labels and all")
+
+
 class AugmentConfig(Section):
-    """Augmentation of training samples, in this order: resize, crop, flip, photometric distortion."""
+    """Augmentation of training samples, in the order of these fields; last what is for pseudo-labelled ones alone."""
 
     scale_range: tuple[float, float] = Field((0.75, 1.5), description="random resize, relative to train.size")
-    flip: Fraction = Field(0.5, description="probability of a horizontal flip")
-    photometric: bool = True
     crop_max_share: Fraction = Field(0.9, description="a crop in which one class covers more is drawn again")
+    flip: Fraction = Field(0.5, description="probability of a horizontal flip")
+    rotate_90: Fraction = Field(0.0, description="probability of a turn by 90, 180 or 270 degrees")
+    copy_paste: Fraction = Field(
+        0.0, description="probability that objects of rare classes are pasted into a ground-truth sample"
+    )
+    photometric: bool = Field(True, description="brightness, contrast, saturation and hue, mildly")
+    blur: Fraction = Field(0.0, description="probability of one of box, Gaussian and motion blur")
+    strong: StrongConfig = StrongConfig()
+
+
+class LossConfig(Section):
+    """The loss of every decode and auxiliary head. What is set here wins over a model config file's own."""
+
+    class_weights: Literal["none", "inverse_sqrt"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
+        "none", description="inverse_sqrt: of each class's share of the labelled pixels; or by class name, others 1"
+    )
+    ohem: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="pixels whose true class gets less probability count, the others do not, but for the hardest"
+    )
+    region: Literal["none", "dice", "lovasz"] = Field("none", description="added to the cross-entropy, per image")
+    region_weight: Annotated[float, Field(gt=0)] = Field(1.0, description="weight of the region loss")
+    pseudo_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of pseudo-labelled pixels")
+    pseudo_ramp: Fraction = Field(0.0, description="share of the iterations, the first, in which it rises from 0")
+    confidence_weighted: bool = Field(False, description="weigh pseudo-labelled pixels by the teacher's confidence")
 
 
 class TrainConfig(Section):
@@ -26,11 +58,17 @@ class TrainConfig(Section):
     batch_size: Annotated[int, Field(ge=2)] = 8
     size: Annotated[int, Field(ge=32, multiple_of=32)] = Field(512, description="longer image side and crop, px")
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    round_lr: Annotated[float, Field(gt=0)] | None = Field(None, description="lr of rounds after 0; None: lr")
     backbone_lr_mult: Annotated[float, Field(ge=0)] = 0.3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_iterations: Annotated[int, Field(ge=0)] = 20
     poly_power: Annotated[float, Field(gt=0)] = 0.9
     pseudo_share: Fraction = Field(0.5, description="share of each batch drawn from pseudo-labels (rounds after 0)")
+    gt_only_last: Fraction = Field(0.0, description="share of the iterations, the last, on ground truth alone")
+    rare_class_share: Fraction = Field(
+        0.0, description="share of the ground-truth samples that are drawn for a class, rare ones more often"
+    )
+    loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where fast")
     checkpoint_every: PositiveInt = Field(500, description="iterations between resume checkpoints")

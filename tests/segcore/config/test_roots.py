@@ -111,6 +111,7 @@ EVERYTHING = {
         "preset": None, "config": "/out/m.py", "weights": "/out/w.pth",
         "teacher": {"checkpoint": "/out/t.pth", "config": "/out/t.py", "trained_on": [OUTSIDE]},
     },
+    "student": {"growing": [{"preset": None, "config": "/out/g.py", "weights": "/out/g.pth"}]},
     "train": {"iterations": 1},
     "runtime": {"artifacts": "/out/artifacts"},
 }  # fmt: skip
@@ -119,7 +120,7 @@ EVERYTHING = {
 def test_no_path_field_of_the_schema_is_missed():
     found = {field for field, path in paths_in(parse_config(EVERYTHING, "test")) if path.is_relative_to("/out")}
     without_index = {field.replace("[0]", "").replace("[1]", "") for field in found}
-    assert without_index == {*path_fields(RunConfig), "model.weights"}
+    assert without_index == {*path_fields(RunConfig), "model.weights", "student.growing.weights"}
     assert {"data.unlabeled[0].images", "data.unlabeled[1].images"} <= found
 
 
