@@ -10,6 +10,7 @@ from pathlib import Path
 from segcore.errors import ConfigError
 from segcore.process.jobs import TeacherFiles
 from segcore.records import ClassMap
+from segcore.steps.config_chain import config_sha256
 from segcore.steps.model_files import ModelFiles, ModelRequest, checkpoint_file, find_model
 from segcore.steps.train import MODEL_CONFIG
 from segcore.store.canonical import file_sha256
@@ -58,9 +59,9 @@ class Ensemble:
 
     @cached_property
     def digests(self) -> tuple[tuple[str, str, float], ...]:
-        """Return the sha256 of weights and config and the weight of each model: what their predictions depend on."""
+        """Return the sha256 of weights, of config and its bases, and the weight of each model in the vote."""
         return tuple(
-            (file_sha256(model.checkpoint), file_sha256(model.config), weight)
+            (file_sha256(model.checkpoint), config_sha256(model.config), weight)
             for model, weight in zip(self.models, self.weights, strict=True)
         )
 

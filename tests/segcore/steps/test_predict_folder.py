@@ -142,11 +142,13 @@ class TestInterrupted:
         asked = [name for labeller in colour_crew for name in labeller.asked]
         assert sorted(asked) == sorted([*NAMES, "bad.png"])
 
-    @pytest.mark.parametrize("change", ["image", "views", "weights", "size"])
+    @pytest.mark.parametrize("change", ["image", "views", "weights", "base of the config", "size"])
     def test_what_changes_a_result_has_it_made_again(
         self, finished_run: Run, photos: Path, colour_crew: list[ColourLabeller], change: str, tmp_path: Path
     ) -> None:
         shutil.copytree(finished_run.layout.outputs_dir, tmp_path / "student")
+        (tmp_path / "student" / "model_config.py").write_text("_base_ = 'base.py'\n")
+        (tmp_path / "student" / "base.py").write_text("model = dict()\n")
         request = EnsembleRequest(checkpoints=(str(tmp_path / "student"),))
         spec = dataclasses.replace(spec_of(finished_run, photos, "csv"), ensemble=request)
         num_shards = interrupted(spec, 100)
@@ -156,6 +158,8 @@ class TestInterrupted:
             spec = dataclasses.replace(spec, views=ViewRequest((64,)))
         if change == "weights":
             (tmp_path / "student" / "model.pth").write_bytes(b"other weights")
+        if change == "base of the config":
+            (tmp_path / "student" / "base.py").write_text("model = dict(depth=2)\n")
         if change == "size":
             spec = dataclasses.replace(spec, size=(4, 4))
         with open_folder(spec) as folder:
