@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from segcore.records import Checkpoint, RoundRecord
 from segcore.steps.decide import DecideSpec, teacher_of
 from segcore.steps.evaluate import EvaluateSpec
+from segcore.steps.given_teacher import has_given_teacher
 from segcore.steps.index import Index
 from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import label_specs
@@ -15,7 +16,7 @@ from segcore.steps.places import evaluation_place, student_place
 from segcore.steps.pseudo_labels import filter_spec
 from segcore.steps.quality_card import InspectSpec
 from segcore.steps.run import Run, stops_together
-from segcore.steps.train import TrainSpec, has_given_teacher
+from segcore.steps.train import TrainSpec
 from tasks import steps
 from tasks.cancel import stops_when_cancelled
 from tasks.labelling import LABEL_THREADS, free_device

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from segcore.records import RoundRecord
-from segcore.steps import decide, evaluate, index, inspect_labels, label, outputs, pseudo_labels, quality_card, train
+from segcore.steps import (
+    decide,
+    evaluate,
+    given_teacher,
+    index,
+    inspect_labels,
+    label,
+    outputs,
+    pseudo_labels,
+    quality_card,
+    train,
+)
 from segcore.steps.run import Run
 from tasks import cards
 from tasks.shell import LABEL_RETRIES, LABEL_RETRY_DELAY_S, shown, step, worth_retrying
@@ -20,7 +31,7 @@ def index_images(run: Run) -> Any:
 @step(name="import-teacher", task_run_name="import the given teacher")
 def import_teacher(spec: train.TrainSpec) -> Any:
     """Bring a checkpoint from outside into the run."""
-    return shown(train.import_teacher(spec))
+    return shown(given_teacher.import_teacher(spec))
 
 
 @step(name="train-student", task_run_name="train {spec.place}")

@@ -19,7 +19,7 @@ from segcore.process.jobs import CheckJob, ImportJob, check_job_text
 from segcore.pseudo.thresholds import by_class
 from segcore.records import ClassMap
 from segcore.steps.plan import config_changes
-from segcore.steps.train import model_spec
+from segcore.steps.round_models import model_spec
 from segcore.store.disk import require_free_space
 from segcore.store.lock import lock_holder
 

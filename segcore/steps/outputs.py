@@ -19,6 +19,7 @@ from segcore.outputs.submission import SubmissionSpec, validate_submission, writ
 from segcore.records import Checkpoint, ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation, read_confusions
+from segcore.steps.given_teacher import has_given_teacher
 from segcore.steps.index import Index, class_map_of
 from segcore.steps.inspect_labels import LabelledPool, StoppedByAlarm
 from segcore.steps.kept_outputs import keep_or_make
@@ -28,7 +29,7 @@ from segcore.steps.refit import refit_sentence
 from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
-from segcore.steps.train import PseudoLabels, Student, has_given_teacher, iterations_of
+from segcore.steps.train import PseudoLabels, Student, iterations_of
 from segcore.store.disk import written
 from segcore.store.durable import replace_file, sync_file, sync_folder, sync_tree
 from segcore.store.events import append_event

@@ -15,6 +15,7 @@ from segcore.errors import HonestScoreError
 from segcore.records import Checkpoint, RoundRecord
 from segcore.steps.decide import DecideSpec, goes_on, judged, teacher_of
 from segcore.steps.evaluate import EvaluateSpec, Evaluation, evaluate_step, scoring_images
+from segcore.steps.given_teacher import has_given_teacher, import_step
 from segcore.steps.index import Index, index_step
 from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import LabelledShard, label_specs, label_step
@@ -47,8 +48,6 @@ from segcore.steps.train import (
     PseudoLabels,
     Student,
     TrainSpec,
-    has_given_teacher,
-    import_step,
     student_of,
     train_step,
     wants_control,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segcore.steps.given_teacher import has_given_teacher
 from segcore.steps.places import (
     control_evaluation_place,
     control_place,
@@ -14,7 +15,7 @@ from segcore.steps.plan_growth import Growth, relabelled
 from segcore.steps.plan_steps import PlannedStep, gate_place, labels_place, missing, resumed
 from segcore.steps.plan_work import RunSize, Work
 from segcore.steps.run import Run
-from segcore.steps.train import has_given_teacher, iterations_of
+from segcore.steps.train import iterations_of
 from segcore.store.layout import calibration_place, card_place, pseudo_labels_place
 from segcore.store.publish import Published, look
 from segcore.store.steps import Step

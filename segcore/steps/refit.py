@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from segcore.records import Role, RoundRecord
+from segcore.steps.given_teacher import has_given_teacher
 from segcore.steps.index import Index
 from segcore.steps.places import refit_place
 from segcore.steps.run import Run
-from segcore.steps.train import PseudoLabels, Student, TrainSpec, has_given_teacher
+from segcore.steps.train import PseudoLabels, Student, TrainSpec
 from segcore.store.manifest import read_manifest
 from segcore.trust.loop_policy import winner
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +10,18 @@ from typing import Any
 from segcore.config.model_schema import NetworkConfig
 from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
-from segcore.process.jobs import ImportJob, ModelSpec, Sample, TrainJob, write_import_job, write_train_job
-from segcore.process.training import TrainingOptions, run_import, run_training
-from segcore.records import POOL_ROLES, Checkpoint, ClassMap, ImageRecord, Role, StepOutput
+from segcore.process.jobs import Sample, TrainJob, write_train_job
+from segcore.process.training import TrainingOptions, run_training
+from segcore.records import POOL_ROLES, Checkpoint, ImageRecord, Role, StepOutput
 from segcore.steps.index import Index, class_map_of, ground_truth_path, image_path, images_of, pool_of
+from segcore.steps.round_models import model_inputs, model_of, model_spec
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
 from segcore.store.canonical import file_sha256
 from segcore.store.disk import require_free_space
 from segcore.store.events import append_event
 from segcore.store.publish import Published
 from segcore.store.steps import Step
-from segcore.trust.lineage import Lineage, SeenImage, extend
+from segcore.trust.lineage import Lineage, extend
 from segcore.trust.loop_policy import member_seed
 
 logger = logging.getLogger(__name__)
@@ -83,12 +82,6 @@ def iterations_of(config: RunConfig, round_index: int) -> int:
     return later if round_index > 0 and later is not None else config.train.iterations
 
 
-def model_of(config: RunConfig, round_index: int, member: int = 0) -> NetworkConfig:
-    """Return the network of one of a round's students. member: 0 for model, i for the i-th of ensemble.members."""
-    del round_index
-    return config.model if member == 0 else config.ensemble.members[member - 1]
-
-
 def train_step(spec: TrainSpec) -> Step:
     """Return the train step: model, schedule, seed and content hashes; no paths, workers or device."""
     config, index = spec.run.config, spec.index
@@ -116,21 +109,6 @@ def class_lists(spec: TrainSpec) -> tuple[list[str], list[list[int]]]:
     """Return names and palette of the classes."""
     classes = class_map_of(spec.run, spec.index)
     return list(classes.names), [list(colour) for colour in classes.palette]
-
-
-def model_inputs(model: NetworkConfig) -> dict[str, Any]:
-    """Return what identifies the untrained model: preset, or the model config's text, and the initial weights."""
-    return {
-        "preset": model.preset,
-        "config": None if model.config is None else hashlib.sha256(model.config.read_bytes()).hexdigest(),
-        "weights": weights_identity(model.weights),
-        "head_channels": model.head_channels,
-    }
-
-
-def weights_identity(weights: str | None) -> str | None:
-    """Return the sha256 of a weights file; a name, or None for random values, as it is."""
-    return weights if weights is None or weights == "imagenet" else file_sha256(Path(weights))
 
 
 def train(spec: TrainSpec) -> Student:
@@ -185,18 +163,6 @@ def note_resume(run: Run, step: Step, reason: str, iteration: int) -> None:
     append_event(run.path, "resumed", place=step.place, reason=reason[:2000], iteration=iteration)
 
 
-def model_spec(model: NetworkConfig, classes: ClassMap) -> ModelSpec:
-    """Return the network to train as the child programs take it."""
-    return ModelSpec(
-        preset=model.preset,
-        config=None if model.config is None else str(model.config),
-        weights=model.weights,
-        head_channels=model.head_channels,
-        class_names=classes.names,
-        palette=classes.palette,
-    )
-
-
 def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path, work: Path) -> TrainJob:
     """Return the job file's contents."""
     run, config = spec.run, spec.run.config
@@ -248,54 +214,6 @@ def student_lineage(spec: TrainSpec, pseudo: tuple[ImageRecord, ...]) -> Lineage
     return extend(parent, images_of(run, spec.index, *spec.labelled_roles), pseudo, digest)
 
 
-def has_given_teacher(run: Run) -> bool:
-    """Return whether round 0 is a checkpoint from outside."""
-    return run.config.model.teacher is not None
-
-
 def wants_control(run: Run, winner_index: int) -> bool:
     """Return whether to train a GT-only student: asked for, and the winner is not one itself."""
     return run.config.loop.control and winner_index > 0
-
-
-def import_step(spec: TrainSpec) -> Step:
-    """Return the import step of a given teacher: its files, and the images it was trained on."""
-    given = spec.run.config.model.teacher
-    assert given is not None, "only with model.teacher"
-    inputs = {
-        "checkpoint": file_sha256(given.checkpoint),
-        "config": file_sha256(given.config),
-        "trained_on": file_sha256(teacher_images_path(spec.run, spec.index)),
-        "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
-    }
-    return Step("import", VERSION, spec.place, inputs)
-
-
-def import_teacher(spec: TrainSpec) -> Student:
-    """Bring the checkpoint of model.teacher into the run as the student of round 0."""
-    run, step = spec.run, import_step(spec)
-    published = ensure_step(run, step, lambda work: build_import(spec, step, work))
-    return student_of(run, published)
-
-
-def build_import(spec: TrainSpec, step: Step, work: Path) -> dict[str, Any]:
-    """Copy the given weights, tensors only, and a config beside them; note every image they were trained on."""
-    run, classes = spec.run, class_map_of(spec.run, spec.index)
-    given = run.config.model.teacher
-    assert given is not None, "only with model.teacher"
-    job = ImportJob(
-        str(given.checkpoint), str(given.config), classes.names, classes.palette, run.config.train.size, str(work)
-    )
-    job_path = run.layout.resume_dir(step) / "job.json"
-    job_path.parent.mkdir(parents=True, exist_ok=True)
-    write_import_job(job_path, job)
-    run_import(job_path, run.layout.log_file(step), training_options(run, step))
-    rows = json.loads(teacher_images_path(run, spec.index).read_text(encoding="utf-8"))
-    images = frozenset(SeenImage(sha256, group, "gt") for sha256, group in rows)
-    Lineage(images).write(work / LINEAGE)
-    return {"weights_sha256": file_sha256(work / WEIGHTS), "num_trained_on": len(images)}
-
-
-def teacher_images_path(run: Run, index: Index) -> Path:
-    """Return the index's list of images the given teacher was trained on."""
-    return run.path / index.output.path / "teacher_images.json"

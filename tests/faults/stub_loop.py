@@ -23,7 +23,7 @@ from segcore.process.jobs import TrainJob
 from segcore.process.training import PROGRESS
 from segcore.pseudo.predictions import Prediction, PredictionWriter
 from segcore.records import ImageRecord
-from segcore.steps import decide, evaluate, index, inspect_labels, label, outputs, pseudo_labels, train
+from segcore.steps import decide, evaluate, given_teacher, index, inspect_labels, label, outputs, pseudo_labels, train
 
 SIDE = 64
 SMALL = (
@@ -33,7 +33,7 @@ SMALL = (
 CHECKPOINT = "iteration_00000001.pth"
 TASKS: dict[str, Callable[..., Any]] = {
     "index_images": index.index_images,
-    "import_teacher": train.import_teacher,
+    "import_teacher": given_teacher.import_teacher,
     "train_student": train.train,
     "label_shard": label.label_shard,
     "calibrate": pseudo_labels.calibrate,

@@ -1,0 +1,58 @@
+"""Which network a round's student is, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from segcore.config.model_schema import NetworkConfig
+from segcore.config.schema import RunConfig
+from segcore.process.jobs import ModelSpec
+from segcore.records import ClassMap
+from segcore.store.canonical import file_sha256
+
+
+def model_of(config: RunConfig, round_index: int, member: int = 0) -> NetworkConfig:
+    """Return the network of one of a round's students. member: 0 for model, i for the i-th of ensemble.members.
+
+    model grows from round to round as student.growing says; members stay what they are.
+    """
+    if member > 0:
+        return config.ensemble.members[member - 1]
+    growing = config.student.growing
+    return config.model if round_index == 0 or not growing else growing[min(round_index, len(growing)) - 1]
+
+
+def models_of(config: RunConfig) -> dict[str, NetworkConfig]:
+    """Return every network that a run may train, by the field that names it."""
+    growing = {f"student.growing[{i}]": model for i, model in enumerate(config.student.growing)}
+    members = {f"ensemble.members[{i}]": model for i, model in enumerate(config.ensemble.members)}
+    return {"model": config.model, **growing, **members}
+
+
+def model_spec(model: NetworkConfig, classes: ClassMap) -> ModelSpec:
+    """Return the network to train as the child programs take it."""
+    return ModelSpec(
+        preset=model.preset,
+        config=None if model.config is None else str(model.config),
+        weights=model.weights,
+        head_channels=model.head_channels,
+        class_names=classes.names,
+        palette=classes.palette,
+    )
+
+
+def model_inputs(model: NetworkConfig) -> dict[str, Any]:
+    """Return what identifies the untrained model: preset, or the model config's text, and the initial weights."""
+    return {
+        "preset": model.preset,
+        "config": None if model.config is None else hashlib.sha256(model.config.read_bytes()).hexdigest(),
+        "weights": weights_identity(model.weights),
+        "head_channels": model.head_channels,
+    }
+
+
+def weights_identity(weights: str | None) -> str | None:
+    """Return the sha256 of a weights file; a name, or None for random values, as it is."""
+    return weights if weights is None or weights == "imagenet" else file_sha256(Path(weights))
