@@ -18,6 +18,7 @@ settings.register_profile("segloop", deadline=None)
 settings.load_profile("segloop")
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 COLOURS = {1: (40, 40, 220), 2: (60, 200, 60)}  # BGR by category id
 SPLITS = {"train": 6, "val": 12, "unlabeled": 8, "test": 4}

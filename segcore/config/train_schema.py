@@ -68,6 +68,9 @@ class TrainConfig(Section):
     rare_class_share: Fraction = Field(
         0.0, description="share of the ground-truth samples that are drawn for a class, rare ones more often"
     )
+    rare_class_temperature: Annotated[float, Field(gt=0)] = Field(
+        0.01, description="how evenly classes are drawn: a higher one favours the rarest less"
+    )
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where fast")

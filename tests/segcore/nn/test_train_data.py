@@ -9,7 +9,8 @@ import torch
 
 from segcore.data.label_maps import write_label_maps
 from segcore.errors import DataError
-from segcore.nn.train_data import SampleSource, train_loader
+from segcore.nn.sample_source import SampleSource
+from segcore.nn.train_data import train_loader
 from segcore.process.jobs import TrainJob
 
 
@@ -35,9 +36,9 @@ def test_large_images_are_reduced_alike_with_and_without_room_to_keep_them(
 ) -> None:
     source = SampleSource(tiny_job.ground_truth, Path(tiny_job.ground_truth_maps), 32, cache_bytes)
     for _ in range(2):
-        image, label_map = source.pair(1)
-        assert image.shape == (32, 24, 3)
-        assert label_map.shape == (32, 24)
+        example = source.example(1)
+        assert example.image.shape == (32, 24, 3)
+        assert example.label_map.shape == (32, 24)
     assert len(source.cache) == (1 if cache_bytes else 0)
 
 
@@ -45,4 +46,4 @@ def test_an_image_that_no_longer_fits_its_label_map_is_named(tiny_job: TrainJob,
     write_label_maps(tmp_path / "maps.arrow", [(tiny_job.ground_truth[0].image_id, np.zeros((9, 9), np.uint8))])
     source = SampleSource(tiny_job.ground_truth[:1], tmp_path / "maps.arrow", 64, 0)
     with pytest.raises(DataError, match=r"0\.png.*changed after the index step"):
-        source.pair(0)
+        source.example(0)

@@ -1,0 +1,1 @@
+"""Augmentation of training samples: every random choice from a generator that is handed in."""

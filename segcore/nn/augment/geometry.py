@@ -1,0 +1,61 @@
+"""Resize, crop, flip, turn: what moves pixels, done alike to image and label map."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from segcore.nn.augment.example import Box, Example, LabelMap
+from segcore.records import IGNORE_INDEX
+
+CROP_TRIES = 10
+
+
+def resized(example: Example, longer_px: float) -> Example:
+    """Return an example resized to a longer side, keeping its proportions."""
+    scale = longer_px / max(example.height, example.width)
+    height, width = max(round(example.height * scale), 1), max(round(example.width * scale), 1)
+    if (height, width) == (example.height, example.width):
+        return example
+    image = np.asarray(cv2.resize(example.image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    weight = example.pixel_weight
+    return Example(
+        image,
+        nearest(example.label_map, height, width),
+        None if weight is None else nearest(weight, height, width),
+    )
+
+
+def nearest(values: LabelMap, height: int, width: int) -> LabelMap:
+    """Return a map in another size without new values: class ids must not be interpolated, 0|8 would give 4."""
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def cropped(example: Example, size: int, max_share: float, rng: np.random.Generator) -> Example:
+    """Return a random crop of at most size px, drawn again up to 10 times while one class covers max_share of it."""
+    for _ in range(CROP_TRIES):
+        top = int(rng.integers(max(example.height - size, 0) + 1))
+        left = int(rng.integers(max(example.width - size, 0) + 1))
+        window: Box = (slice(top, top + size), slice(left, left + size))
+        if example.height <= size and example.width <= size:
+            break
+        if largest_share(example.label_map[window]) < max_share:
+            break
+    return example.mapped(lambda values: values[window])
+
+
+def largest_share(label_map: LabelMap) -> float:
+    """Return the share of labelled pixels that the largest class covers; 0 where all is ignored."""
+    counts = np.bincount(label_map.ravel(), minlength=256)[:IGNORE_INDEX]
+    return float(counts.max() / counts.sum()) if counts.any() else 0.0
+
+
+def flipped(example: Example) -> Example:
+    """Return the mirror image."""
+    return example.mapped(lambda values: values[:, ::-1])
+
+
+def turned(example: Example, rng: np.random.Generator) -> Example:
+    """Return an example turned by 90, 180 or 270 degrees: what Albumentations' RandomRotate90 does, in a seventh."""
+    turn = (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)[rng.integers(3)]
+    return example.mapped(lambda values: np.asarray(cv2.rotate(values, turn), np.uint8))

@@ -1,0 +1,55 @@
+"""Training images with their label maps, decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segcore.data.images import read_image
+from segcore.data.label_maps import LabelMaps
+from segcore.errors import DataError
+from segcore.nn.augment.example import Example
+from segcore.nn.augment.geometry import resized
+from segcore.process.jobs import Sample
+
+
+class SampleSource:
+    """Images with label maps, decoded once and kept while there is room.
+
+    What is kept is already reduced to the largest side that augmentation can ask for, whether or not there is room:
+    results do not depend on the cache.
+    """
+
+    def __init__(self, samples: Sequence[Sample], maps: Path, longer_px: int, cache_bytes: int) -> None:
+        self.samples = sorted(samples, key=lambda sample: sample.image_id)
+        self.maps_path = maps
+        self.longer_px = longer_px
+        self.free_bytes = cache_bytes
+        self.cache: dict[int, Example] = {}
+        self.maps: LabelMaps | None = None  # opened in the worker that reads
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def example(self, index: int) -> Example:
+        """Return an image as it is on disk, its longer side at most longer_px."""
+        if index in self.cache:
+            return self.cache[index]
+        found = self.decoded(self.samples[index])
+        num_bytes = sum(array.nbytes for array in found.arrays)
+        if num_bytes <= self.free_bytes:
+            self.free_bytes -= num_bytes
+            self.cache[index] = found
+        return found
+
+    def decoded(self, sample: Sample) -> Example:
+        """Read one sample from disk."""
+        if self.maps is None:
+            self.maps = LabelMaps(self.maps_path)
+        found = Example(read_image(Path(sample.path)), self.maps[sample.image_id])
+        if found.image.shape[:2] != found.label_map.shape:
+            raise DataError(
+                f"{sample.path}: image and label map must be of one size, got {found.image.shape[:2]} and "
+                f"{found.label_map.shape}; was the image changed after the index step?"
+            )
+        return resized(found, self.longer_px) if max(found.height, found.width) > self.longer_px else found
