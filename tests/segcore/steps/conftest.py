@@ -61,7 +61,7 @@ def by_colour(path: Path) -> np.ndarray:
 @pytest.fixture
 def colour_labeller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predict by colour, without a model."""
-    monkeypatch.setattr(predict_images, "Labeller", ColourLabeller)
+    monkeypatch.setattr(predict_images, "Crew", lambda spec, devices: ColourLabeller(spec))
 
 
 @pytest.fixture
