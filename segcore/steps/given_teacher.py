@@ -8,6 +8,7 @@ from typing import Any
 
 from segcore.process.jobs import ImportJob, write_import_job
 from segcore.process.training import run_import
+from segcore.steps.config_chain import config_sha256
 from segcore.steps.index import Index, class_map_of
 from segcore.steps.run import Run, ensure_step
 from segcore.steps.train import LINEAGE, WEIGHTS, Student, TrainSpec, class_lists, student_of, training_options
@@ -29,7 +30,7 @@ def import_step(spec: TrainSpec) -> Step:
     assert given is not None, "only with model.teacher"
     inputs = {
         "checkpoint": file_sha256(given.checkpoint),
-        "config": file_sha256(given.config),
+        "config": config_sha256(given.config),
         "trained_on": file_sha256(teacher_images_path(spec.run, spec.index)),
         "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
     }

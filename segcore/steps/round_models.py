@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from segcore.config.model_schema import NetworkConfig
 from segcore.config.schema import RunConfig
 from segcore.process.jobs import ModelSpec
 from segcore.records import ClassMap
+from segcore.steps.config_chain import config_sha256
 from segcore.store.canonical import file_sha256
 
 
@@ -44,10 +44,10 @@ def model_spec(model: NetworkConfig, classes: ClassMap) -> ModelSpec:
 
 
 def model_inputs(model: NetworkConfig) -> dict[str, Any]:
-    """Return what identifies the untrained model: preset, or the model config's text, and the initial weights."""
+    """Return what identifies the untrained model: preset, or model config with its bases, and initial weights."""
     return {
         "preset": model.preset,
-        "config": None if model.config is None else hashlib.sha256(model.config.read_bytes()).hexdigest(),
+        "config": None if model.config is None else config_sha256(model.config),
         "weights": weights_identity(model.weights),
         "head_channels": model.head_channels,
     }

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from segcore.config.model_schema import NetworkConfig
 from segcore.errors import ConfigError
 from segcore.steps.config_chain import config_files, config_sha256
+from segcore.steps.round_models import model_inputs
 from segcore.store.canonical import file_sha256
 
 WRITTEN = {
@@ -40,6 +42,14 @@ def test_a_changed_base_changes_the_hash(here: Path, text: str) -> None:
     assert config_sha256(here / "top.py") == before
     write(here, bases_data="lr = 2\n")
     assert config_sha256(here / "top.py") != before
+
+
+def test_a_changed_base_is_another_model_to_train(here: Path) -> None:
+    write(here, top="_base_ = 'bases/data.py'\n")
+    model = NetworkConfig(preset=None, config=here / "top.py", weights=None)
+    before = model_inputs(model)
+    write(here, bases_data="lr = 2\n")
+    assert model_inputs(model) != before
 
 
 def test_bases_of_bases_count_and_each_file_once(here: Path) -> None:
