@@ -8,7 +8,7 @@ from pathlib import Path
 from segcore.data.images import read_image
 from segcore.data.label_maps import LabelMaps
 from segcore.errors import DataError
-from segcore.nn.augment.example import Example
+from segcore.nn.augment.example import Example, LabelMap
 from segcore.nn.augment.geometry import resized
 from segcore.process.jobs import Sample
 
@@ -26,7 +26,7 @@ class SampleSource:
         self.longer_px = longer_px
         self.free_bytes = cache_bytes
         self.cache: dict[int, Example] = {}
-        self.maps: LabelMaps | None = None  # opened in the worker that reads
+        self.maps: LabelMaps | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -44,12 +44,20 @@ class SampleSource:
 
     def decoded(self, sample: Sample) -> Example:
         """Read one sample from disk."""
-        if self.maps is None:
-            self.maps = LabelMaps(self.maps_path)
-        found = Example(read_image(Path(sample.path)), self.maps[sample.image_id])
+        found = Example(read_image(Path(sample.path)), self.opened_maps()[sample.image_id])
         if found.image.shape[:2] != found.label_map.shape:
             raise DataError(
                 f"{sample.path}: image and label map must be of one size, got {found.image.shape[:2]} and "
                 f"{found.label_map.shape}; was the image changed after the index step?"
             )
         return resized(found, self.longer_px) if max(found.height, found.width) > self.longer_px else found
+
+    def label_map(self, index: int) -> LabelMap:
+        """Return a label map alone, as it is on disk."""
+        return self.opened_maps()[self.samples[index].image_id]
+
+    def opened_maps(self) -> LabelMaps:
+        """Return the label maps, opened by whoever reads first."""
+        if self.maps is None:
+            self.maps = LabelMaps(self.maps_path)
+        return self.maps

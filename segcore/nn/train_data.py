@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from segcore.nn.augment.augmentation import Augmentation
 from segcore.nn.augment.example import Example
+from segcore.nn.augment.object_bank import BankSpec, ObjectBank, object_bank
 from segcore.nn.sample_source import SampleSource
 from segcore.nn.sample_stream import PositionSampler, Source, StreamSpec, position_at
 from segcore.process.jobs import TrainJob
+
+log = logging.getLogger(__name__)
 
 CACHE_BYTES = 1 << 30  # decoded samples kept in memory, over all workers
 
@@ -48,7 +52,7 @@ class TrainSet(Dataset[dict[str, Any]]):
         source = self.sources[place.source]
         example = source.example(place.image_index)
         if place.source == "ground_truth":
-            return self.augmentation.weak(example, rng)
+            return self.augmentation.ground_truth(example, rng)
         return self.augmentation.strong(example, lambda: source.example(int(rng.integers(len(source)))), rng)
 
 
@@ -73,7 +77,21 @@ def train_set(job: TrainJob) -> TrainSet:
     }
     if job.pseudo and job.pseudo_maps is not None:
         sources["pseudo"] = SampleSource(job.pseudo, Path(job.pseudo_maps), longer_px, budget)
-    return TrainSet(stream_of(job), sources, Augmentation(job.train.size, job.train.augment))
+    bank = rare_objects(job, sources["ground_truth"])
+    return TrainSet(stream_of(job), sources, Augmentation(job.train.size, job.train.augment, bank))
+
+
+def rare_objects(job: TrainJob, ground_truth: SampleSource) -> ObjectBank | None:
+    """Return what copy-paste draws from, if the job asks for it and has any."""
+    if job.train.augment.copy_paste == 0:
+        return None
+    bank = object_bank(ground_truth, BankSpec(len(job.model.class_names), job.train.size, job.seed))
+    if bank is None:
+        log.warning("train.augment.copy_paste: no class is rarer than the others, so nothing is pasted")
+    else:
+        names = (f"{len(found)} {job.model.class_names[class_id]}" for class_id, found in bank.objects.items())
+        log.info("train.augment.copy_paste: objects to paste: %s", ", ".join(names))
+    return bank
 
 
 def train_loader(job: TrainJob, start_iteration: int) -> DataLoader[Any]:

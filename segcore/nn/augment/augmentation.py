@@ -13,18 +13,32 @@ import numpy as np
 
 from segcore.config.train_schema import AugmentConfig
 from segcore.nn.augment.colour import distorted
+from segcore.nn.augment.copy_paste import CopyPaste
 from segcore.nn.augment.example import Example
 from segcore.nn.augment.geometry import cropped, flipped, resized, turned
 from segcore.nn.augment.library import blurred
+from segcore.nn.augment.object_bank import ObjectBank
 from segcore.nn.augment.strong import cut_out, mixed, strong_colour
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to samples. size: the crop's side and the longer image side at scale 1, px."""
+    """What is done to samples.
+
+    size: the crop's side and the longer image side at scale 1, px. bank: what is pasted into ground-truth samples;
+    None: nothing.
+    """
 
     size: int
     config: AugmentConfig
+    bank: ObjectBank | None = None
+
+    def ground_truth(self, example: Example, rng: np.random.Generator) -> Example:
+        """Return an example with ground truth, augmented weakly, maybe with objects of rare classes pasted in."""
+        example = self.moved(example, rng)
+        if self.bank is not None and happens(self.config.copy_paste, rng):
+            example = CopyPaste(self.bank, self.config)(example, rng)
+        return self.recoloured(example, rng).contiguous()
 
     def weak(self, example: Example, rng: np.random.Generator) -> Example:
         """Return an example augmented as every sample is, at most size px high and wide."""

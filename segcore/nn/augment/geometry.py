@@ -13,22 +13,28 @@ CROP_TRIES = 10
 
 def resized(example: Example, longer_px: float) -> Example:
     """Return an example resized to a longer side, keeping its proportions."""
-    scale = longer_px / max(example.height, example.width)
-    height, width = max(round(example.height * scale), 1), max(round(example.width * scale), 1)
+    height, width = size_with(example.label_map, longer_px)
     if (height, width) == (example.height, example.width):
         return example
     image = np.asarray(cv2.resize(example.image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     weight = example.pixel_weight
     return Example(
         image,
-        nearest(example.label_map, height, width),
-        None if weight is None else nearest(weight, height, width),
+        resized_map(example.label_map, longer_px),
+        None if weight is None else resized_map(weight, longer_px),
     )
 
 
-def nearest(values: LabelMap, height: int, width: int) -> LabelMap:
+def resized_map(values: LabelMap, longer_px: float) -> LabelMap:
     """Return a map in another size without new values: class ids must not be interpolated, 0|8 would give 4."""
+    height, width = size_with(values, longer_px)
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def size_with(values: LabelMap, longer_px: float) -> tuple[int, int]:
+    """Return the (height, width) px, at least 1, that a map with that longer side has."""
+    scale = longer_px / max(values.shape)
+    return max(round(values.shape[0] * scale), 1), max(round(values.shape[1] * scale), 1)
 
 
 def cropped(example: Example, size: int, max_share: float, rng: np.random.Generator) -> Example:
