@@ -65,12 +65,15 @@ class Checkpoint:
 
     digest: sha256 of the weights file. config: a file with which plain mmseg opens the weights.
     lineage: JSON file naming every image any ancestor was trained on (segcore/trust/lineage.py).
+    earlier: sha256 of the weights that were kept on the way of its training, oldest first; they lie beside path
+    (segcore.process.jobs.earlier_file). Only where images are ranked by them.
     """
 
     path: str
     digest: str
     config: str
     lineage: str
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

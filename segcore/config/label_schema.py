@@ -39,8 +39,11 @@ class FilterConfig(Section):
     )
     min_component_px: Annotated[int, Field(ge=0)] = Field(0, description="smaller connected components are ignored")
     min_component_score: Fraction = Field(0.0, description="components of less mean confidence are ignored")
+    reliability: Literal["views", "checkpoints"] = Field(
+        "views", description="what an image is ranked by: agreement of its views, or of checkpoints of one training"
+    )
     reliable_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="share of pool images, those whose views agree most, that are labelled in round 1"
+        1.0, description="share of pool images, the most reliable, that are labelled in round 1"
     )
     reliable_step: Fraction = Field(0.5, description="growth of that share a round")
     boundary_px: Annotated[int, Field(ge=0)] = Field(0, description="width of the ignored band at class boundaries")

@@ -10,7 +10,7 @@ import torch
 
 from segcore.nn.passes import PassBudget
 from segcore.nn.teacher import Teacher
-from segcore.nn.tta import ViewSpec, forward
+from segcore.nn.tta import ViewSpec, forward, one_view
 from segcore.nn.windows import WINDOW, needs_windows
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,15 @@ MAX_GROUP_BYTES = 256 << 20  # of decoded pixels
 
 @dataclass(frozen=True)
 class GroupLimit:
-    """How many images are worked on together: their views share forward passes, their logits are in memory at once."""
+    """How many images are worked on together: their views share forward passes, their logits are in memory at once.
+
+    earlier: the networks that look at one view (segcore.nn.tta.one_view).
+    """
 
     spec: ViewSpec
     teachers: Sequence[Teacher]
     logits_bytes: int
+    earlier: Sequence[Teacher] = ()
 
     def images(self, budget: PassBudget) -> int:
         """Return how many: one where a pass of the largest view holds no more, else enough for two such passes.
@@ -39,9 +43,14 @@ class GroupLimit:
         """
         side = max(self.spec.sizes)
         per_pass = budget.inputs(side, side) // self.spec.num_flips
-        channels = sum(int(teacher.network.out_channels) for teacher in self.teachers)
-        of_one = 4 * channels * self.spec.num_flips * sum(size**2 for size in self.spec.sizes)
+        of_one = logits_of_image(self.teachers, self.spec) + logits_of_image(self.earlier, one_view(self.spec))
         return max(1, min(2 * per_pass if per_pass > 1 else 1, self.logits_bytes // of_one, MAX_GROUP))
+
+
+def logits_of_image(teachers: Sequence[Teacher], spec: ViewSpec) -> int:
+    """Return the bytes that the logits of a square image have, of all teachers and views together."""
+    channels = sum(int(teacher.network.out_channels) for teacher in teachers)
+    return 4 * channels * spec.num_flips * sum(size**2 for size in spec.sizes)
 
 
 def pass_budget(teachers: Sequence[Teacher], spec: ViewSpec) -> PassBudget:

@@ -5,6 +5,7 @@ iterations: {"iteration", "num_iterations", "loss", "lr", "eta_s"}. When it ends
 
     model.pth          {"state_dict": …, "meta": {"dataset_meta": …}}; equal weights give equal bytes
     model_config.py    with which plain mmseg opens it: mmseg.apis.init_model(model_config, model)
+    earlier_0.pth …    weights after the iterations of earlier_at, where the job has some
     logs/              progress.jsonl and TensorBoard's events
 
 Exit status: 0 done; 143 stopped by a signal after saving a checkpoint; that of the error's class (segcore/errors.py)
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(job: TrainJob) -> int:
     """Train or go on training; return 0 when done, 143 when stopped."""
+    from segcore.nn.earlier import EarlierFiles
     from segcore.nn.networks import build_student, model_config
     from segcore.nn.train_loop import STOPPED
     from segcore.nn.training import Training
@@ -55,6 +57,7 @@ def run(job: TrainJob) -> int:
 
     config = model_config(job.model, job.train.size)
     training = Training(job)
+    EarlierFiles(job).require_up_to(training.files)
     state = training.files.load_newest()
     if state is not None:
         log.info("resuming at iteration %d of %d", state["iteration"], job.iterations)
@@ -71,10 +74,12 @@ def run(job: TrainJob) -> int:
 
 def publish(job: TrainJob, network: nn.Module, config: Config) -> None:
     """Write the weights and the config that opens them."""
+    from segcore.nn.earlier import EarlierFiles
     from segcore.nn.student_files import write_student
 
     out = Path(job.out_dir)
     write_student(out, network, config, job.model)
+    EarlierFiles(job).publish(out)
     (out / "logs").mkdir(exist_ok=True)
     shutil.copyfile(Path(job.resume_dir) / "progress.jsonl", out / "logs" / "progress.jsonl")
 

@@ -9,7 +9,7 @@ Images of any sizes run together where their padded views have one shape.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,15 @@ class ViewSpec:
     def num_flips(self) -> int:
         """Return how often each size is run: 2 with the mirror image."""
         return 2 if self.flip else 1
+
+
+def one_view(spec: ViewSpec) -> ViewSpec:
+    """Return the one view in which earlier checkpoints look at an image: the middle size, of two the smaller.
+
+    They are asked where they differ from the last one, not how well they do. Of the default views and mirror images
+    the middle one costs a twelfth for each checkpoint, the largest would cost a quarter.
+    """
+    return replace(spec, sizes=(sorted(spec.sizes)[(len(spec.sizes) - 1) // 2],), flip=False)
 
 
 def view_shape(height: int, width: int, size: int) -> tuple[int, int]:

@@ -7,13 +7,14 @@ a PredictJob. The lines that both programs write are described at the top of the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from segcore.config.label_schema import LabelConfig
+from segcore.config.student_schema import StudentConfig
 from segcore.config.train_schema import TrainConfig
 from segcore.errors import StepError
 
@@ -26,17 +27,20 @@ Job = TypeVar("Job")
 class ModelSpec:
     """The network of a training.
 
-    Exactly one of preset (segcore/nn/presets.py) and config (absolute path of an mmsegmentation config file) is given.
-    weights: "imagenet" (the preset's own backbone weights), an absolute path, or None for random values.
+    Exactly one of preset (segcore/nn/presets) and config (absolute path of an mmsegmentation config file) is given.
+    weights: "imagenet" (the preset's own backbone weights), a name on the hub, an absolute path of a file or of a folder
+    of the hub's files, or None for random values. head_channels: None for the preset's own. tiny: at a fraction of width
+    and depth.
     class_names, palette: one per class id; palette is RGB 0..255.
     """
 
     preset: str | None
     config: str | None
     weights: str | None
-    head_channels: int
+    head_channels: int | None
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    tiny: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,12 @@ class TrainJob:
 
     iterations: length of this training (train.iterations and train.round_iterations are not looked at).
     ground_truth_maps, pseudo_maps: absolute paths of LabelMaps files; pseudo_maps is None in round 0.
+    unlabelled: pool images for consistency training (student.consistency), else empty.
+    pseudo_confidence: absolute path of a LabelMaps file with the confidence levels of pseudo_maps' pixels; None: none.
     init_weights: absolute path of a whole-model checkpoint to start from; None: model.weights only.
     resume_dir: absolute; lives across attempts and holds checkpoints and progress.jsonl.
     out_dir: absolute, existing; gets model.pth, model_config.py and logs/.
+    earlier_at: iterations, rising, after which the weights are kept too (earlier_file) for segcore/nn/earlier.py.
     """
 
     model: ModelSpec
@@ -71,6 +78,10 @@ class TrainJob:
     out_dir: str
     device: str = "auto"
     log_every: int = 50
+    pseudo_confidence: str | None = None
+    unlabelled: tuple[Sample, ...] = ()
+    student: StudentConfig = field(default_factory=StudentConfig)
+    earlier_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,8 @@ class PredictJob:
     num_threads: decoding threads; None: as many as CPU cores, at most 4. one_by_one: name each image before it is even
     opened, and do nothing else meanwhile: slow, but if the program dies it is known on which image.
     expected_images: about how many images will be asked for; long preparations pay for many only.
+    earlier: checkpoints of the teachers' own trainings; how far their label maps agree with that of the teachers is
+    stored with each prediction. Their weight is not looked at.
     """
 
     teachers: tuple[TeacherFiles, ...]
@@ -105,6 +118,7 @@ class PredictJob:
     num_threads: int | None = None
     one_by_one: bool = False
     expected_images: int = 1
+    earlier: tuple[TeacherFiles, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,11 +149,16 @@ class CheckJob:
 
 @dataclass(frozen=True)
 class PredictImage:
-    """One image to predict. small_size: (height, width) of the extra label map for a submission, or None."""
+    """One image to predict. small_size: (height, width) of the extra label map for a submission, or None.
+
+    vote_px: keep the probabilities of at most so many of its pixels, in a votes file beside the predictions; None: of
+    none (segcore/pseudo/votes.py).
+    """
 
     image_id: str
     path: str
     small_size: tuple[int, int] | None = None
+    vote_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,11 @@ class Ready:
     num_classes: int
     class_names: tuple[str, ...] | None = None
     palette: tuple[tuple[int, int, int], ...] | None = None
+
+
+def earlier_file(index: int) -> str:
+    """Return the name of a student's weights after the iteration earlier_at[index] of its training."""
+    return f"earlier_{index}.pth"
 
 
 def write_train_job(path: Path, job: TrainJob) -> None:

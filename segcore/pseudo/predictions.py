@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from segcore.pseudo.confidence import NUM_LEVELS, count_levels
 
 IMAGES_PER_ROW_GROUP = 8
 BYTES_PER_ROW_GROUP = 64 << 20  # large images come in smaller groups, so that memory stays flat
+Agreeing = Literal["views", "checkpoints"]
 HISTOGRAM_TYPE = np.dtype("<u4")
 
 SCHEMA = pa.schema(
@@ -37,8 +38,9 @@ SCHEMA = pa.schema(
         pa.field("small_width", pa.int32()),
         pa.field("histogram", pa.binary(), nullable=False),
         pa.field("agreement", pa.float64()),
+        pa.field("checkpoint_agreement", pa.float64()),
     ],
-    metadata={"segloop.format": "predictions/3"},  # 2: with histograms; 3: with agreement
+    metadata={"segloop.format": "predictions/4"},  # 2: histograms; 3: agreement of views; 4: of checkpoints
 )
 
 
@@ -50,7 +52,8 @@ class Prediction:
     small_label_map: (h, w) uint8 class ids at submission size, from probabilities averaged to that size; None if the
     image is in no submission. histogram: (C, 256) integers, pixels by class id and level, where C is any number over
     the highest class id; None if it was not counted, or not read: it is counted when written. agreement: of the
-    image's views (segcore/nn/agreement.py), in [0, 1]; None with one view, or not read.
+    image's views (segcore/nn/agreement.py), in [0, 1]; None with one view, or not read. checkpoint_agreement: the
+    same of earlier checkpoints of the teacher's training; None without, or not read.
     """
 
     image_id: str
@@ -59,6 +62,7 @@ class Prediction:
     small_label_map: NDArray[np.uint8] | None = None
     histogram: NDArray[np.integer] | None = None
     agreement: float | None = None
+    checkpoint_agreement: float | None = None
 
     def __post_init__(self) -> None:
         if self.label_map.shape != self.confidence.shape or self.label_map.ndim != 2:
@@ -131,6 +135,7 @@ def row_of(prediction: Prediction) -> dict[str, Any]:
         "small_width": None if small is None else small.shape[1],
         "histogram": histogram.astype(HISTOGRAM_TYPE).tobytes(),
         "agreement": prediction.agreement,
+        "checkpoint_agreement": prediction.checkpoint_agreement,
     }
 
 
@@ -186,10 +191,11 @@ def read_histograms(path: Path) -> Iterator[tuple[tuple[str, NDArray[np.uint32]]
             )
 
 
-def read_agreements(path: Path) -> Iterator[tuple[str, float | None]]:
-    """Yield image_id and agreement of every image without reading its maps; None where an image had one view."""
+def read_agreements(path: Path, of: Agreeing = "views") -> Iterator[tuple[str, float | None]]:
+    """Yield image_id and agreement of every image without reading its maps; None where it was not measured."""
+    column = "agreement" if of == "views" else "checkpoint_agreement"
     with open_predictions(path) as parquet:
-        table = parquet.read(columns=["image_id", "agreement"])
+        table = parquet.read(columns=["image_id", column])
     yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
@@ -245,7 +251,7 @@ def read_group(parquet: Any, group: int, path: Path, columns: list[str] | None =
 def prediction_of(table: Any, row: int, path: Path) -> Prediction:
     """Return one row of a table as a Prediction whose arrays share the table's memory."""
     maps = (*large_maps_of(table, row, path), small_map_of(table, row, path), histogram_of(table, row, path))
-    return Prediction(*maps, table["agreement"][row].as_py())
+    return Prediction(*maps, table["agreement"][row].as_py(), table["checkpoint_agreement"][row].as_py())
 
 
 def large_maps_of(table: Any, row: int, path: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:

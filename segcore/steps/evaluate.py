@@ -21,7 +21,7 @@ from segcore.trust.lineage import Lineage, honest_images, require_honest
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # 2: predictions with histograms and the agreement of views, as those of the label step
+VERSION = 3  # 2: predictions with histograms and the agreement of views, as those of the label step; 3: of checkpoints
 CONFUSION = "confusion.parquet"
 
 

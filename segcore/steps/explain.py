@@ -30,6 +30,7 @@ from segcore.store.manifest import read_manifest
 from segcore.trust.lineage import Lineage, honest_images
 
 DIGEST_CHARS = 12  # of a checkpoint's sha256 that are shown
+RANKED_BY = {"views": "views", "checkpoints": "teacher's earlier checkpoints"}
 
 
 def explain(name: str, image_name: str) -> str:
@@ -135,11 +136,12 @@ def pseudo_lines(run: Run, record: RoundRecord, image: ImageRecord) -> Iterator[
     files = () if record.card is None else predictions_of(run, record.card)
     stored = StoredPredictions(files)
     if image.image_id in stored:
-        agreement = dict(read_agreements(stored.places[image.image_id][0])).get(image.image_id)
-        yield f"reliability, the agreement of its views: {iou(agreement)}"
+        ranked_by = run.config.filter.reliability
+        agreement = dict(read_agreements(stored.places[image.image_id][0], ranked_by)).get(image.image_id)
+        yield f"reliability, the agreement of its {RANKED_BY[ranked_by]}: {iou(agreement)}"
     label_map = pseudo_label_of(run, record, image)
     if label_map is None:
-        unreliable = "its views agree too little for this round (filter.reliable_share); a later round may label it"
+        unreliable = "it is not reliable enough for this round (filter.reliable_share); a later round may label it"
         yield f"no pseudo-label: {unreliable if image.image_id in stored else without_label(files, image)}"
         return
     cut = Thresholds.from_json(json.loads((folder / THRESHOLDS).read_text(encoding="utf-8")))

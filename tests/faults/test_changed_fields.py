@@ -121,6 +121,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "filter.target_precision": ("filter.target_precision=0.8", PSEUDO),
     "filter.min_component_px": ("filter.min_component_px=5", PSEUDO),
     "filter.min_component_score": ("filter.min_component_score=0.3", PSEUDO),
+    "filter.reliability": ("filter.reliability=checkpoints", PSEUDO),  # with reliable_share < 1: STUDENT
     "filter.reliable_share": ("filter.reliable_share=0.5", PSEUDO),
     "filter.reliable_step": ("filter.reliable_step=0.25", PSEUDO),
     "filter.boundary_px": ("filter.boundary_px=1", PSEUDO),

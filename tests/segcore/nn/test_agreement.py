@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from segcore.nn.agreement import STEP_PX, ViewAgreement
+from segcore.nn.agreement import STEP_PX, Agreement
 
 NUM_CLASSES = 3
 
@@ -11,8 +11,8 @@ def one_hot(labels):
     return torch.nn.functional.one_hot(torch.as_tensor(labels).long(), NUM_CLASSES).permute(2, 0, 1).float()
 
 
-def agreement_of(views, final, threshold=0.5):
-    found = ViewAgreement(NUM_CLASSES, threshold)
+def agreement_of(views, final, least=2):
+    found = Agreement(NUM_CLASSES, 0.5, least)
     for view in views:
         found.see(torch.stack([one_hot(labels) for labels in view]))
     found.compare(torch.as_tensor(final).long())
@@ -46,7 +46,7 @@ def test_a_mirror_image_is_compared_where_its_pixels_belong():
 
 def test_bands_add_up_to_the_whole_image():
     maps = np.random.default_rng(1).integers(0, NUM_CLASSES, (3, 24, 20))
-    found = ViewAgreement(NUM_CLASSES, 0.5)
+    found = Agreement(NUM_CLASSES, 0.5, least=2)
     for rows in (slice(0, 7), slice(7, 9), slice(9, 12), slice(12, 24)):
         found.begin(rows.start)
         for labels in maps[:2]:
@@ -55,6 +55,8 @@ def test_bands_add_up_to_the_whole_image():
     assert float(found.mean_iou()) == pytest.approx(slow_agreement(maps[:2], maps[2]))
 
 
-def test_a_single_view_has_no_agreement():
+def test_a_single_view_has_no_agreement_and_a_single_checkpoint_has():
     labels = np.zeros((5, 5), int)
     assert np.isnan(agreement_of([(labels,)], labels))
+    assert agreement_of([(labels,)], labels, least=1) == 1.0
+    assert np.isnan(agreement_of([], labels, least=1))

@@ -28,8 +28,8 @@ def predictions(draw):
     label_map, confidence = random.integers(0, 256, (2, *shape), np.uint8)
     small = None if small_shape is None else random.integers(0, 256, small_shape, np.uint8)
     histogram = count_levels(label_map, confidence, 256) if draw(st.booleans()) else None
-    agreement = draw(st.none() | st.floats(0, 1))
-    return Prediction(draw(st.text(max_size=5)), label_map, confidence, small, histogram, agreement)
+    agreements = draw(st.tuples(*[st.none() | st.floats(0, 1)] * 2))
+    return Prediction(draw(st.text(max_size=5)), label_map, confidence, small, histogram, *agreements)
 
 
 def prediction(image_id, value=1, shape=(2, 3)):
@@ -50,6 +50,8 @@ def test_what_is_written_is_read_back_in_order(tmp_path_factory, items):
     assert [row_of(item) for item in read_predictions(path)] == [row_of(item) for item in items]
     assert read_image_ids(path) == tuple(item.image_id for item in items)
     assert list(read_agreements(path)) == [(item.image_id, item.agreement) for item in items]
+    by_checkpoints = [(item.image_id, item.checkpoint_agreement) for item in items]
+    assert list(read_agreements(path, "checkpoints")) == by_checkpoints
 
 
 @settings(max_examples=20, deadline=None)

@@ -4,7 +4,7 @@ import pytest
 from segcore.config.label_schema import FilterConfig
 from segcore.errors import DataError
 from segcore.pseudo.predictions import Prediction, PredictionWriter
-from segcore.pseudo.selection import reliable_images, reliable_share
+from segcore.pseudo.selection import Choice, choice_of, reliable_images, reliable_share
 from segcore.records import ImageRecord
 
 MAP = np.zeros((1, 1), np.uint8)
@@ -31,8 +31,9 @@ def written(tmp_path):
     return write
 
 
-def chosen(images, paths, share):
-    return [image.image_id for image in reliable_images([record(name) for name in images], paths, share)]
+def chosen(images, paths, share, ranked_by="views"):
+    choice = Choice(share, ranked_by)
+    return [image.image_id for image in reliable_images([record(name) for name in images], paths, choice)]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,20 @@ def test_the_images_whose_views_agree_most_are_chosen_in_the_order_given(written
 
 def test_of_two_that_agree_equally_the_first_by_id_is_taken(written):
     assert chosen("cba", written({"c": 0.5, "b": 0.5, "a": 0.4}), 0.3) == ["b"]
+
+
+def test_images_are_ranked_by_checkpoints_where_the_config_says_so(tmp_path):
+    with PredictionWriter(tmp_path / "p.parquet") as writer:
+        for image_id, views, checkpoints in (("a", 0.9, 0.1), ("b", 0.2, 0.8), ("c", 0.3, 0.5)):
+            writer.write(Prediction(image_id, MAP, MAP, agreement=views, checkpoint_agreement=checkpoints))
+    assert chosen("abc", [tmp_path / "p.parquet"], 0.5) == ["a", "c"]
+    assert chosen("abc", [tmp_path / "p.parquet"], 0.5, "checkpoints") == ["b", "c"]
+    assert choice_of(FilterConfig(reliability="checkpoints", reliable_share=0.5), 1) == Choice(0.5, "checkpoints")
+
+
+def test_predictions_without_checkpoints_cannot_be_ranked_by_them(written):
+    with pytest.raises(DataError, match=r"a has no agreement of checkpoints.*label them again"):
+        chosen("a", written({"a": 0.5}), 0.5, "checkpoints")
 
 
 def test_without_agreement_the_remedy_is_told(written):
