@@ -94,6 +94,7 @@ def evaluate_command(
 @click.option(
     "--size", nargs=2, type=int, metavar="H W", help="Height and width, px; default: as the run's config says."
 )
+@click.option("--refit", is_flag=True, help="Label with the model of the final refit, which is not scored.")
 @click.option("--validate", type=PathType, help="Check this CSV instead of writing one.")
 @click.option("--names", type=PathType, help="With --validate and no RUN: COCO list of the test images, in order.")
 @click.option("--num-classes", type=click.IntRange(1, 255), help="With --validate and no RUN; default 255: any id.")
@@ -101,6 +102,7 @@ def submit_command(
     run: str | None,
     out: Path | None,
     size: tuple[int, int] | None,
+    refit: bool,
     validate: Path | None,
     names: Path | None,
     num_classes: int | None,
@@ -121,7 +123,7 @@ def submit_command(
     with prefect():
         from flows.submission import make_submission
 
-        summary = make_submission(run=run, out=str(out), size=size)
+        summary = make_submission(run=run, out=str(out), size=size, refit=refit)
     click.echo(f"{summary.num_images} rows of {summary.size[0]} x {summary.size[1]}: {summary.out}")
 
 

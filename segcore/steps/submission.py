@@ -16,9 +16,10 @@ from segcore.process.jobs import PredictImage
 from segcore.records import ImageRecord
 from segcore.steps.finished import existing_run, published_index
 from segcore.steps.index import Index, class_map_of, image_path, images_of
-from segcore.steps.model_files import ModelRequest, find_model
+from segcore.steps.model_files import ModelFiles, ModelRequest, find_model
 from segcore.steps.predict_images import PredictRun, Progress, predict_chunks, workspace
 from segcore.steps.run import Run
+from segcore.steps.train import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,15 @@ FILL_CLASS = 0  # of test images that cannot be read: a row must be there
 
 @dataclass(frozen=True)
 class MakeSubmissionSpec:
-    """A finished run and the CSV to write. size: height, width in px, None: outputs.submission_size of the run."""
+    """A finished run and the CSV to write. size: height, width in px, None: outputs.submission_size of the run.
+
+    refit: by the model of the final refit, which is not scored, in place of the run's own.
+    """
 
     run: str
     out: str
     size: tuple[int, int] | None = None
+    refit: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,19 +63,31 @@ def make_submission(spec: MakeSubmissionSpec) -> SubmissionSummary:
     names = [image.file_name for image in submission_images(run, index)]
     part = out.with_name(f".{out.name}.new")
     finished = run.layout.outputs_dir / CSV
-    reusable = size == own_size and finished.is_file()
+    reusable = not spec.refit and size == own_size and finished.is_file()
     if reusable:
         shutil.copyfile(finished, part)
     else:
-        label_again(run, index, part, size)
+        label_again(run, submitting_model(run, spec.refit), part, size)
     validate_submission(part, names, size, class_map_of(run, index).num_classes)
     part.replace(out)
     return SubmissionSummary(str(out), size, len(names), not reusable)
 
 
-def label_again(run: Run, index: Index, out_csv: Path, size: tuple[int, int]) -> None:
-    """Label the test images with the run's model, probabilities averaged to size, and write the CSV."""
-    model = find_model(ModelRequest(run.folder, None))
+def submitting_model(run: Run, refit: bool) -> ModelFiles:
+    """Return the run's model, or that of its final refit; RunError when there is none."""
+    if not refit:
+        return find_model(ModelRequest(run.folder, None))
+    if not (run.layout.refit_dir / WEIGHTS).is_file():
+        raise RunError(
+            f"{run.layout.refit_dir}: expected the model of the final refit, found none; set loop.final_refit: true "
+            "and run again (what is done is reused)"
+        )
+    return find_model(ModelRequest(None, str(run.layout.refit_dir)))
+
+
+def label_again(run: Run, model: ModelFiles, out_csv: Path, size: tuple[int, int]) -> None:
+    """Label the test images with a model, probabilities averaged to size, and write the CSV."""
+    index = published_index(run)
     records = submission_images(run, index)
     readable = [image for image in records if image.sha256]
     images = [PredictImage(image.image_id, str(image_path(run, image)), size) for image in readable]

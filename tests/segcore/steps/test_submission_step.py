@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from segcore.steps.submission import (
     check_against_run,
     make_submission,
     submission_images,
+    submitting_model,
 )
 
 
@@ -40,6 +42,24 @@ def test_at_another_size_the_test_images_are_labelled_again(finished_run: Run, t
     assert [path.name for path in tmp_path.iterdir()] == ["sub.csv"]
     with pytest.raises(DataError, match="32 x 32"):
         check_against_run(out, finished_run.folder, None)
+
+
+@pytest.mark.usefixtures("colour_labeller")
+def test_the_refit_labels_the_test_images_where_it_is_asked_for(finished_run: Run, tmp_path: Path) -> None:
+    spec = MakeSubmissionSpec(finished_run.folder, str(tmp_path / "s.csv"), refit=True)
+    with pytest.raises(RunError, match="final_refit: true"):
+        make_submission(spec)
+    shutil.copytree(
+        finished_run.layout.outputs_dir, finished_run.layout.refit_dir, ignore=shutil.ignore_patterns("refit")
+    )
+    try:
+        assert submitting_model(finished_run, refit=True).checkpoint.parent == finished_run.layout.refit_dir
+        assert submitting_model(finished_run, refit=False).checkpoint.parent == finished_run.layout.outputs_dir
+        summary = make_submission(spec)
+    finally:
+        shutil.rmtree(finished_run.layout.refit_dir)
+    assert summary.predicted
+    assert check_against_run(tmp_path / "s.csv", finished_run.folder, None) == 4
 
 
 def test_at_its_own_size_the_run_gives_the_csv_it_has(finished_run: Run, tmp_path: Path) -> None:
