@@ -44,6 +44,6 @@ class StudentConfig(Section):
         None, description="decay of an average of the weights over training, published in their place; None: the last"
     )
     freeze_batch_norm: bool = Field(
-        False, description="keep batch norm's statistics, scale and shift as they are; for small batches"
+        False, description="keep the backbone's batch norm as it is: statistics, scale and shift; for small batches"
     )
     consistency: ConsistencyConfig | None = Field(None, description="learn from pool images inside a training")

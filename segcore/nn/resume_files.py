@@ -37,13 +37,16 @@ class ResumeFiles:
     fingerprint: str
     keep: int
 
-    def save(self, iteration: int, model: ResumeState, optimizer: ResumeState) -> Path:
-        """Write the state after `iteration` iterations, then remove the oldest beyond keep."""
+    def save(self, iteration: int, parts: ResumeState) -> Path:
+        """Write the state after `iteration` iterations, then remove the oldest beyond keep.
+
+        parts: what load_newest is to return beside the iteration, tensors and plain values.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"iteration_{iteration:08d}.pth"
         part = path.with_suffix(".part")
         state = {"format": FORMAT, "fingerprint": self.fingerprint, "iteration": iteration}
-        torch.save({**state, "model": model, "optimizer": optimizer}, part)
+        torch.save({**state, **parts}, part)
         fsync(part)
         write_durably(digest_path(path), sha256_of(part))
         part.replace(path)
@@ -54,7 +57,7 @@ class ResumeFiles:
         return path
 
     def load_newest(self) -> ResumeState | None:
-        """Return the newest state that verifies: iteration, model, optimizer; None to start from the beginning."""
+        """Return the newest state that verifies: iteration and what was saved; None to start from the beginning."""
         for path in self.newest_first():
             try:
                 return self.verified(path)
@@ -69,7 +72,11 @@ class ResumeFiles:
 
     def newest_iteration(self) -> int:
         """Return the iteration of the newest checkpoint, 0 if there is none."""
-        return max((int(path.stem.rpartition("_")[2]) for path in self.newest_first()), default=0)
+        return max(map(self.iteration_of, self.newest_first()), default=0)
+
+    def iteration_of(self, path: Path) -> int:
+        """Return after how many iterations a checkpoint was written, which its name tells."""
+        return int(path.stem.rpartition("_")[2])
 
     def verified(self, path: Path) -> ResumeState:
         """Return the state in a checkpoint; raise CheckpointError if it is damaged or belongs to another training."""

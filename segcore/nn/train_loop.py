@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -19,8 +19,10 @@ from torch import nn
 
 from segcore.errors import StepError
 from segcore.nn.devices import Precision, autocast
+from segcore.nn.ema import Average
 from segcore.nn.resume_files import ResumeFiles
 from segcore.nn.schedule import Schedule
+from segcore.nn.train_step import TrainStep, supervised_step
 from segcore.nn.training_log import TrainingLog
 
 STOPPED = 143  # exit status of a program that SIGTERM ended
@@ -44,11 +46,15 @@ class StopSignal:
 
 @dataclass(frozen=True)
 class LoopStart:
-    """Where a loop begins. seed: of the whole training. frozen: modules that stay in evaluation mode."""
+    """Where a loop begins, and what it does with a batch.
+
+    seed: of the whole training. frozen: modules that stay in evaluation mode.
+    """
 
     iteration: int
     seed: int
     frozen: Sequence[nn.Module]
+    step: TrainStep = supervised_step
 
 
 @LOOPS.register_module()
@@ -82,6 +88,14 @@ class SeededTrainLoop(IterBasedTrainLoop):
             module.eval()
         torch.manual_seed(self.start.seed * 1_000_003 + self._iter)
         self.run_iter(batch)
+
+    def run_iter(self, data_batch: Any) -> None:
+        """Take one optimisation step, the hooks around it."""
+        runner = self.runner
+        runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
+        outputs = self.start.step(runner.model, runner.optim_wrapper, data_batch)
+        runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
 
 
 class LoadedRunner(Runner):
@@ -120,24 +134,25 @@ class ScheduleHook(Hook):
 
 
 class ProgressHook(Hook):
-    """Write loss, learning rate and remaining time every few iterations, and stop on a loss that is no number."""
+    """Write losses, learning rate and remaining time every few iterations, and stop on a loss that is no number."""
 
     def __init__(self, log: TrainingLog, every: int) -> None:
         self.log = log
         self.every = every
-        self.losses: list[torch.Tensor] = []
+        self.parts: list[dict[str, torch.Tensor]] = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict[str, Any], **_: Any) -> None:
-        """Note the loss; write a line when due."""
-        self.losses.append(outputs["loss"].detach())
+        """Note the parts of the loss; write a line when due."""
+        self.parts.append({name: value.detach() for name, value in outputs.items()})
         iteration = batch_idx + 1
         if iteration % self.every == 0 or iteration == runner.max_iters:
-            loss = float(torch.stack(self.losses).mean())
-            self.losses.clear()
+            means = {name: float(torch.stack([part[name] for part in self.parts]).mean()) for name in outputs}
+            self.parts.clear()
+            loss = means.pop("loss")
             if not math.isfinite(loss):
                 raise StepError(f"training: the loss is {loss} before iteration {iteration}; lower train.lr")
             groups = runner.optim_wrapper.optimizer.param_groups
-            self.log.write(iteration, loss, max(group["lr"] for group in groups))
+            self.log.write(iteration, loss, max(group["lr"] for group in groups), means)
 
 
 class ResumeHook(Hook):
@@ -145,10 +160,11 @@ class ResumeHook(Hook):
 
     priority = "LOWEST"
 
-    def __init__(self, files: ResumeFiles, every: int, stop: StopSignal) -> None:
+    def __init__(self, files: ResumeFiles, every: int, stop: StopSignal, averages: Mapping[str, Average]) -> None:
         self.files = files
         self.every = every
         self.stop = stop
+        self.averages = averages
 
     def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict[str, Any], **_: Any) -> None:
         """Save when due."""
@@ -156,6 +172,11 @@ class ResumeHook(Hook):
         if iteration % self.every == 0 or iteration == runner.max_iters or self.stop.raised:
             if not bool(torch.isfinite(outputs["loss"])):
                 raise StepError(f"training: the loss is not finite at iteration {iteration}; lower train.lr")
-            self.files.save(iteration, runner.model.state_dict(), runner.optim_wrapper.optimizer.state_dict())
+            parts = {
+                "model": runner.model.state_dict(),
+                "optimizer": runner.optim_wrapper.optimizer.state_dict(),
+                "averages": {name: average.state_dict() for name, average in self.averages.items()},
+            }
+            self.files.save(iteration, parts)
         if self.stop.raised:
             runner.train_loop.stop_training = True

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmseg.models import BaseSegmentor
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from segcore.nn.consistency import require_one_output
 from segcore.nn.devices import resolve_precision, torch_device
+from segcore.nn.earlier import EarlierFiles, EarlierHook
+from segcore.nn.ema import Average, AverageHook, mean_at_first
 from segcore.nn.resume_files import ResumeFiles, ResumeState
 from segcore.nn.schedule import Schedule
 from segcore.nn.train_data import train_loader
@@ -25,11 +30,14 @@ from segcore.nn.train_loop import (
     SeededTrainLoop,
     StopSignal,
 )
+from segcore.nn.train_step import ConsistencyStep, TrainStep, supervised_step
 from segcore.nn.training_log import TrainingLog
+from segcore.nn.unlabelled_data import BothLoaders, unlabelled_loader
 from segcore.process.jobs import TrainJob
 
 MAX_GRADIENT_NORM = 5.0
 WITHOUT_EFFECT = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
+PUBLISHED, EMA_TEACHER = "published", "ema_teacher"  # averages
 NO_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 
 
@@ -48,42 +56,60 @@ class Training:
         torch.manual_seed(self.job.seed)
 
     def train(self, network: BaseSegmentor, state: ResumeState | None) -> bool:
-        """Train network in place from a resume state, or from the beginning; return whether it came to the end."""
+        """Train network in place from a resume state, or from the beginning; return whether it came to the end.
+
+        At the end network holds the weights to publish: the averaged ones where student.ema asks for them.
+        """
         self.stop.listen()
-        frozen = [network.backbone] if self.job.train.backbone_lr_mult == 0 else []
-        for module in frozen:
-            module.requires_grad_(False)
-        network.to(device=self.device, memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(parameter_groups(network, self.job), lr=self.job.train.lr)
+        trainee = self.trainee(network)
         first = 0
         if state is not None:
-            network.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
+            trainee.load(state)
             first = int(state["iteration"])
         progress = Path(self.job.resume_dir) / "progress.jsonl"
         log = TrainingLog(progress, Path(self.job.out_dir) / "logs", first, self.job.iterations)
         if first < self.job.iterations:
-            self.runner(network, optimizer, LoopStart(first, self.job.seed, frozen), log).train()
+            self.runner(trainee, first, log).train()
         log.close()
+        if trainee.published is not network:
+            network.load_state_dict(trainee.published.state_dict())
         return self.files.newest_iteration() == self.job.iterations
 
-    def runner(
-        self, network: BaseSegmentor, optimizer: torch.optim.Optimizer, start: LoopStart, log: TrainingLog
-    ) -> LoadedRunner:
+    def trainee(self, network: BaseSegmentor) -> Trainee:
+        """Return a network on its device with all that is carried from step to step."""
+        student = self.job.student
+        frozen = frozen_modules(network, self.job)
+        for module in frozen:
+            module.requires_grad_(False)
+        network.to(device=self.device, memory_format=torch.channels_last)
+        averages = {}
+        if student.ema is not None:
+            averages[PUBLISHED] = Average(network, student.ema)
+        if student.consistency is not None:
+            require_one_output(network, self.job.train.size)
+            averages[EMA_TEACHER] = Average(network, student.consistency.ema, mean_at_first)
+        optimizer = torch.optim.AdamW(parameter_groups(network, self.job), lr=self.job.train.lr)
+        return Trainee(network, optimizer, averages, frozen)
+
+    def runner(self, trainee: Trainee, first: int, log: TrainingLog) -> LoadedRunner:
         """Return the Runner, its own logging, checkpoints and weight initialisation switched off."""
         train = self.job.train
         schedule = Schedule(self.job.iterations, train.warmup_iterations, train.poly_power)
         hooks = [
             ScheduleHook(schedule),
             ProgressHook(log, self.job.log_every),
-            ResumeHook(self.files, train.checkpoint_every, self.stop),
+            AverageHook(trainee.averages),
+            EarlierHook(EarlierFiles(self.job), lambda: trainee.published),
+            ResumeHook(self.files, train.checkpoint_every, self.stop, trainee.averages),
         ]
+        loader, step = self.batches_and_step(trainee, first)
+        start = LoopStart(first, self.job.seed, trainee.frozen, step)
         return LoadedRunner(
-            model=network,
+            model=trainee.network,
             work_dir=str(self.files.folder / "mmengine"),
-            train_dataloader=train_loader(self.job, start.iteration),
+            train_dataloader=loader,
             train_cfg={"type": SeededTrainLoop, "max_iters": self.job.iterations, "start": start},
-            optim_wrapper=AutocastOptimWrapper(optimizer, self.precision, self.device, MAX_GRADIENT_NORM),
+            optim_wrapper=AutocastOptimWrapper(trainee.optimizer, self.precision, self.device, MAX_GRADIENT_NORM),
             default_hooks=dict.fromkeys(NO_HOOKS),
             custom_hooks=hooks,
             default_scope="mmseg",
@@ -91,6 +117,48 @@ class Training:
             randomness={"seed": self.job.seed},
             experiment_name="training",
         )
+
+    def batches_and_step(self, trainee: Trainee, first: int) -> tuple[Any, TrainStep]:
+        """Return the batches from an iteration on, and what is done with each."""
+        labelled, consistency = train_loader(self.job, first), self.job.student.consistency
+        if consistency is None:
+            return labelled, supervised_step
+        both = BothLoaders(labelled, unlabelled_loader(self.job, consistency, first))
+        return both, ConsistencyStep(trainee.averages[EMA_TEACHER], consistency)
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A network and what its training carries from step to step. frozen: modules that stay in evaluation mode."""
+
+    network: BaseSegmentor
+    optimizer: torch.optim.Optimizer
+    averages: dict[str, Average]
+    frozen: list[nn.Module]
+
+    @property
+    def published(self) -> BaseSegmentor:
+        """Return the network whose weights are kept."""
+        return self.averages[PUBLISHED].network if PUBLISHED in self.averages else self.network
+
+    def load(self, state: ResumeState) -> None:
+        """Go on from a resume state."""
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, average in self.averages.items():
+            average.load_state_dict(state["averages"][name])
+
+
+def frozen_modules(network: BaseSegmentor, job: TrainJob) -> list[nn.Module]:
+    """Return the modules that a job leaves as they are: the backbone, or its batch norm, or none.
+
+    Only the backbone's batch norm has statistics worth keeping; that of a fresh head has seen nothing yet.
+    """
+    if job.train.backbone_lr_mult == 0:
+        return [network.backbone]
+    if job.student.freeze_batch_norm:
+        return [module for module in network.backbone.modules() if isinstance(module, _BatchNorm)]
+    return []
 
 
 def parameter_groups(network: BaseSegmentor, job: TrainJob) -> list[dict[str, Any]]:
@@ -118,5 +186,7 @@ def fingerprint(job: TrainJob) -> str:
         "seed": job.seed,
         "ground_truth": sorted(sample.image_id for sample in job.ground_truth),
         "pseudo": sorted(sample.image_id for sample in job.pseudo),
+        "unlabelled": sorted(sample.image_id for sample in job.unlabelled),
+        "student": job.student.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from segcore.config.label_schema import LabelConfig
 from segcore.config.student_schema import StudentConfig
-from segcore.config.train_schema import TrainConfig
+from segcore.config.train_schema import LossConfig, TrainConfig
 from segcore.errors import StepError
 
 FORMAT = 1
@@ -139,12 +139,16 @@ class ImportJob:
 
 @dataclass(frozen=True)
 class CheckJob:
-    """A model to be tried before a run starts. size: longer image side of training, px. teacher: None without one."""
+    """A model to be tried before a run starts.
+
+    size: longer image side of training, px. teacher: None without one. loss: what its heads will be asked for.
+    """
 
     model: ModelSpec
     size: int
     teacher: ImportJob | None
     device: str = "auto"
+    loss: LossConfig = LossConfig()
 
 
 @dataclass(frozen=True)

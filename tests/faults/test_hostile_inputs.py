@@ -223,7 +223,7 @@ def test_a_poisoned_resume_file_is_set_aside_though_its_digest_fits_and_the_one_
 ) -> None:
     files = ResumeFiles(tmp_path / "resume", "f", 3)
     for iteration in (2, 4):
-        files.save(iteration, {"weight": torch.zeros(3)}, {})
+        files.save(iteration, {"model": {"weight": torch.zeros(3)}, "optimizer": {}})
     newest = files.newest_first()[0]
     poisoned(newest, marker)
     digest_path(newest).write_text(sha256_of(newest))

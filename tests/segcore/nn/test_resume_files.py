@@ -15,7 +15,11 @@ def files_in(folder: Path, fingerprint: str = "a", keep: int = 2) -> ResumeFiles
 
 def save(files: ResumeFiles, *iterations: int) -> None:
     for iteration in iterations:
-        files.save(iteration, {"weight": torch.full((3,), float(iteration))}, {"state": {}, "param_groups": []})
+        parts = {
+            "model": {"weight": torch.full((3,), float(iteration))},
+            "optimizer": {"state": {}, "param_groups": []},
+        }
+        files.save(iteration, parts)
 
 
 def loaded_iteration(files: ResumeFiles) -> int | None:
