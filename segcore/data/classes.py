@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -89,3 +90,14 @@ def _described(category: tuple[str, bool] | None) -> str:
     if category is None:
         return "missing"
     return repr(category[0]) + (" (ignore)" if category[1] else "")
+
+
+def require_known(field: str, named: Iterable[str], class_names: Sequence[str]) -> None:
+    """Raise ConfigError, with the nearest name, where a field of the config names a class that there is not."""
+    for name in named:
+        if name not in class_names:
+            near = difflib.get_close_matches(name, class_names, n=1, cutoff=0.0)
+            raise ConfigError(
+                f"{field} names the class {name!r}, which this run does not have; "
+                f"did you mean {near[0]!r}? Classes: {', '.join(class_names)}"
+            )

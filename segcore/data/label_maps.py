@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from segcore.errors import DataError
 
 SCHEMA = pa.schema([("image_id", pa.string()), ("height", pa.int32()), ("width", pa.int32()), ("png", pa.binary())])
 BATCH_IMAGES = 32  # label maps held in memory while writing
+BATCH_BYTES = 64 << 20  # maps of confidence, which are not flat, come in smaller batches where images are large
 # label maps are flat: without filter and with run lengths alone a PNG is smaller, and made and read twice as fast
 PNG_OPTIONS = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 3),
@@ -56,21 +58,46 @@ def write_label_maps(path: Path, items: Iterable[tuple[str, NDArray[np.uint8]]])
 
     Memory stays constant however many there are. Equal input gives equal bytes. A repeated image_id is an error.
     """
-    return write_encoded_maps(path, (encode(image_id, label_map) for image_id, label_map in items))
+    with LabelMapWriter(path) as writer:
+        for image_id, label_map in items:
+            writer.write(encode(image_id, label_map))
+    return len(writer.seen)
 
 
-def write_encoded_maps(path: Path, items: Iterable[EncodedMap]) -> int:
-    """Write label maps that are encoded already, as write_label_maps does."""
-    seen: set[str] = set()
-    rows = iter(items)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-        while batch := list(islice(rows, BATCH_IMAGES)):
-            for item in batch:
-                if item.image_id in seen:
-                    raise DataError(f"{path}: image ids must be unique, got {item.image_id!r} twice")
-                seen.add(item.image_id)
-            writer.write_batch(_record_batch(batch))
-    return len(seen)
+class LabelMapWriter:
+    """A file of label maps that grows by `write`; whole after the `with` block it is used in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen: set[str] = set()
+        self.waiting: list[EncodedMap] = []
+
+    def __enter__(self) -> Self:
+        self._sink = pa.OSFile(str(self.path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, SCHEMA)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write_waiting()
+        self._writer.close()
+        self._sink.close()
+
+    def write(self, item: EncodedMap) -> None:
+        """Append a label map; a repeated image_id is an error."""
+        if item.image_id in self.seen:
+            raise DataError(f"{self.path}: image ids must be unique, got {item.image_id!r} twice")
+        self.seen.add(item.image_id)
+        self.waiting.append(item)
+        if len(self.waiting) == BATCH_IMAGES or sum(len(item.png) for item in self.waiting) >= BATCH_BYTES:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self.waiting:
+            self._writer.write_batch(_record_batch(self.waiting))
+            self.waiting.clear()
 
 
 def _record_batch(batch: list[EncodedMap]) -> pa.RecordBatch:

@@ -58,12 +58,16 @@ def try_device(device: str) -> str:
 
 
 def try_model(job: CheckJob) -> str:
-    """Build the network with its starting weights; return its size in words."""
-    from segcore.nn.networks import build_student, model_config
+    """Build the network with its starting weights and its loss; return its size in words."""
+    from segcore.nn.loss.apply import LossPlan, apply_loss
+    from segcore.nn.networks import model_config, started_student
 
-    network = build_student(job.model, model_config(job.model, job.size))
+    network, report = started_student(job.model, model_config(job.model, job.size))
+    any_weights = None if job.loss.class_weights == "none" else (1.0,) * len(job.model.class_names)
+    apply_loss(network, LossPlan(job.loss, any_weights, job.size))
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return f"model: {num_parameters / 1e6:.1f} million parameters, weights {job.model.weights or 'random'}"
+    weights = "random weights" if report is None else f"weights {job.model.weights}: {report}"
+    return f"model: {num_parameters / 1e6:.1f} million parameters, {weights}"
 
 
 def try_teacher(job: ImportJob) -> str:

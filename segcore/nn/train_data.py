@@ -15,11 +15,15 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils.data import DataLoader, Dataset
 
+from segcore.config.train_schema import LossConfig
 from segcore.nn.augment.augmentation import Augmentation
 from segcore.nn.augment.example import Example
 from segcore.nn.augment.object_bank import BankSpec, ObjectBank, object_bank
+from segcore.nn.class_pixels import labelled_pixels
+from segcore.nn.loss.batch_weights import weigh
+from segcore.nn.loss.ramp import pseudo_weight
 from segcore.nn.sample_source import SampleSource
-from segcore.nn.sample_stream import PositionSampler, Source, StreamSpec, position_at
+from segcore.nn.sample_stream import Position, PositionSampler, RareClasses, Source, StreamSpec, position_at, rare_classes
 from segcore.process.jobs import TrainJob
 
 log = logging.getLogger(__name__)
@@ -30,10 +34,13 @@ CACHE_BYTES = 1 << 30  # decoded samples kept in memory, over all workers
 class TrainSet(Dataset[dict[str, Any]]):
     """Samples by position, as mmseg's data preprocessor takes them: BGR uint8 and SegDataSample."""
 
-    def __init__(self, spec: StreamSpec, sources: dict[Source, SampleSource], augmentation: Augmentation) -> None:
+    def __init__(
+        self, spec: StreamSpec, sources: dict[Source, SampleSource], augmentation: Augmentation, loss: LossConfig
+    ) -> None:
         self.spec = spec
         self.sources = sources
         self.augmentation = augmentation
+        self.loss = loss
         self.metainfo: dict[str, Any] = {}  # mmengine warns without
 
     def __len__(self) -> int:
@@ -43,17 +50,27 @@ class TrainSet(Dataset[dict[str, Any]]):
         example = self.example(position)
         sample = SegDataSample()
         sample.gt_sem_seg = PixelData(data=torch.from_numpy(example.label_map.astype(np.int64))[None])
+        weigh(sample, self.loss_weight(position), example.pixel_weight)
         return {"inputs": torch.from_numpy(example.image.transpose(2, 0, 1).copy()), "data_samples": sample}
 
     def example(self, position: int) -> Example:
         """Return what the model sees at a position: a pure function of seed and position."""
-        place = position_at(self.spec, position)
+        return self.augmented(position_at(self.spec, position))
+
+    def augmented(self, place: Position) -> Example:
+        """Return a sample as the model sees it."""
         rng = np.random.default_rng(place.seed)
         source = self.sources[place.source]
         example = source.example(place.image_index)
         if place.source == "ground_truth":
-            return self.augmentation.ground_truth(example, rng)
+            return self.augmentation.ground_truth(example, rng, place.wanted_class)
         return self.augmentation.strong(example, lambda: source.example(int(rng.integers(len(source)))), rng)
+
+    def loss_weight(self, position: int) -> float:
+        """Return what the pixels of the sample at a position count in the loss, before their own weights."""
+        if position_at(self.spec, position).source == "ground_truth":
+            return 1.0
+        return pseudo_weight(self.loss, position // self.spec.batch_size, self.spec.num_iterations)
 
 
 def stream_of(job: TrainJob) -> StreamSpec:
@@ -65,7 +82,15 @@ def stream_of(job: TrainJob) -> StreamSpec:
         batch_size=job.train.batch_size,
         num_iterations=job.iterations,
         seed=job.seed,
+        gt_only_last=job.train.gt_only_last,
+        rare=rare_sampling(job),
     )
+
+
+def rare_sampling(job: TrainJob) -> RareClasses | None:
+    """Return the rare-class sampling of a job, None without; label maps are looked at only where it is asked for."""
+    share = job.train.rare_class_share
+    return None if share == 0 else rare_classes(labelled_pixels(job), share, job.train.rare_class_temperature)
 
 
 def train_set(job: TrainJob) -> TrainSet:
@@ -76,9 +101,10 @@ def train_set(job: TrainJob) -> TrainSet:
         "ground_truth": SampleSource(job.ground_truth, Path(job.ground_truth_maps), longer_px, budget)
     }
     if job.pseudo and job.pseudo_maps is not None:
-        sources["pseudo"] = SampleSource(job.pseudo, Path(job.pseudo_maps), longer_px, budget)
+        confidence = None if job.pseudo_confidence is None else Path(job.pseudo_confidence)
+        sources["pseudo"] = SampleSource(job.pseudo, Path(job.pseudo_maps), longer_px, budget, confidence)
     bank = rare_objects(job, sources["ground_truth"])
-    return TrainSet(stream_of(job), sources, Augmentation(job.train.size, job.train.augment, bank))
+    return TrainSet(stream_of(job), sources, Augmentation(job.train.size, job.train.augment, bank), job.train.loss)
 
 
 def rare_objects(job: TrainJob, ground_truth: SampleSource) -> ObjectBank | None:

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 def run(job: TrainJob) -> int:
     """Train or go on training; return 0 when done, 143 when stopped."""
     from segcore.nn.earlier import EarlierFiles
+    from segcore.nn.loss.apply import apply_loss, loss_plan
     from segcore.nn.networks import build_student, model_config
     from segcore.nn.train_loop import STOPPED
     from segcore.nn.training import Training
@@ -63,6 +64,7 @@ def run(job: TrainJob) -> int:
         log.info("resuming at iteration %d of %d", state["iteration"], job.iterations)
     training.seed_initial_weights()
     network = build_student(job.model, config)
+    apply_loss(network, loss_plan(job))
     if job.init_weights is not None:
         apply_weights(network, load_foreign(Path(job.init_weights)), job.init_weights)
     if not training.train(network, state):

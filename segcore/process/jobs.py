@@ -148,7 +148,7 @@ class CheckJob:
     size: int
     teacher: ImportJob | None
     device: str = "auto"
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = field(default_factory=LossConfig)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcore.config.label_schema import FilterConfig
-from segcore.data.label_maps import EncodedMap, write_encoded_maps
+from segcore.data.label_maps import LabelMapWriter
 from segcore.errors import DataError
 from segcore.pseudo.annotations import AnnotationWriter, Origin
 from segcore.pseudo.chunks import (
@@ -29,7 +30,7 @@ from segcore.pseudo.confidence import NUM_LEVELS
 from segcore.pseudo.histograms import CalibHistogram
 from segcore.pseudo.predictions import read_image_ids
 from segcore.pseudo.quality import QualityTally, quality_card
-from segcore.pseudo.selection import reliable_images, reliable_share
+from segcore.pseudo.selection import choice_of, reliable_images
 from segcore.pseudo.thresholds import Evidence, thresholds
 from segcore.pseudo.workers import Workers
 from segcore.records import ClassMap, ImageRecord
@@ -38,6 +39,7 @@ PIXELS_WORTH_WORKERS = 1000 * 512 * 512  # some seconds of work; to start worker
 MAX_WORKERS = 16  # each takes some 200 MB
 
 LABEL_MAPS = "label_maps.arrow"
+CONFIDENCE = "confidence.arrow"
 ANNOTATIONS = "annotations.json"
 THRESHOLDS = "thresholds.json"
 QUALITY = "quality.json"
@@ -51,6 +53,7 @@ class PseudoLabelSpec:
     over. images: the pool. teacher: sha256 of its weights. round_index: 1-based round whose student will train on the
     result. truth_share: each class's share of the labelled training pixels; None leaves the comparison out.
     previous: label maps of the last round, for churn; None if there are none. calib: the teacher against the truth.
+    confidence: whether training wants the teacher's confidence in each pixel.
     """
 
     predictions: tuple[Path, ...]
@@ -62,23 +65,25 @@ class PseudoLabelSpec:
     truth_share: tuple[float, ...] | None
     previous: Path | None
     calib: CalibHistogram
+    confidence: bool = False
 
 
 def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
     """Write label_maps.arrow, annotations.json, thresholds.json and quality.json to out_dir.
 
+    Where it is wanted, confidence.arrow too: the levels (segcore/pseudo/confidence.py) of each label map's pixels.
     Thresholds follow from the histograms that are stored with the predictions. Then one pass over the maps, by as many
     processes as there are cores where there is much to do; what is written does not depend on how many, and is
     written chunk after chunk as it comes. Returns the number of images and annotations, coverage, alarms, the
     classes by what they are promised, and the pool images that are in none of the files: those without a prediction
-    ("missing", quarantined while labelling) and those whose views agree too little for this round ("unreliable").
+    ("missing", quarantined while labelling) and those that are not reliable enough for this round ("unreliable").
     """
     label_maps_of.cache_clear()  # the last round may have been made anew under its old name
-    reliable = reliable_images(spec.images, spec.predictions, reliable_share(spec.filter, spec.round_index))
+    reliable = reliable_images(spec.images, spec.predictions, choice_of(spec.filter, spec.round_index))
     chunks, histogram = pool_chunks(replace(spec, images=reliable))
     cut = thresholds(spec.filter, spec.class_map.names, Evidence(histogram, spec.calib), spec.round_index)
     origin = Origin(spec.teacher, spec.round_index, cut.tau)
-    job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous)
+    job = FilterJob(cut, spec.filter, spec.class_map, origin, spec.previous, spec.confidence)
     tally = QualityTally(spec.class_map.num_classes)
     images = tuple(image for chunk in chunks for image in chunk.images)
     with (
@@ -86,7 +91,7 @@ def build_pseudo_labels(spec: PseudoLabelSpec, out_dir: Path) -> dict[str, Any]:
         AnnotationWriter(out_dir / ANNOTATIONS, images, spec.class_map, origin) as writer,
     ):
         filtered = workers.in_order(partial(filter_chunk, job), chunks)
-        write_encoded_maps(out_dir / LABEL_MAPS, annotated(filtered, tally, writer))
+        write_chunks(out_dir, filtered, tally, writer)
     card = quality_card(tally, cut, histogram.sum(axis=1), spec.truth_share)
     write_json(out_dir / THRESHOLDS, cut.to_json())
     write_json(out_dir / QUALITY, card)
@@ -137,13 +142,23 @@ def num_workers(images: Sequence[ImageRecord], num_chunks: int) -> int:
     return min(len(os.sched_getaffinity(0)), MAX_WORKERS, num_chunks)
 
 
-def annotated(chunks: Iterable[FilteredChunk], tally: QualityTally, writer: AnnotationWriter) -> Iterator[EncodedMap]:
-    """Yield the label maps of chunks, counting them in tally and writing their annotations on the way."""
-    for chunk in chunks:
-        tally.merge(chunk.tally)
-        for label_map, texts in zip(chunk.label_maps, chunk.annotations, strict=True):
-            writer.write(label_map.image_id, texts)
-            yield label_map
+def write_chunks(
+    out_dir: Path, chunks: Iterable[FilteredChunk], tally: QualityTally, annotations: AnnotationWriter
+) -> None:
+    """Write label maps, and confidence where chunks have it, as they come, and annotations; count them in tally."""
+    with ExitStack() as files:
+        label_maps = files.enter_context(LabelMapWriter(out_dir / LABEL_MAPS))
+        confidence: LabelMapWriter | None = None
+        for chunk in chunks:
+            tally.merge(chunk.tally)
+            for label_map, texts in zip(chunk.label_maps, chunk.annotations, strict=True):
+                annotations.write(label_map.image_id, texts)
+                label_maps.write(label_map)
+            if chunk.confidence and confidence is None:
+                confidence = files.enter_context(LabelMapWriter(out_dir / CONFIDENCE))
+            for levels in chunk.confidence:
+                assert confidence is not None, "opened with the first"
+                confidence.write(levels)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

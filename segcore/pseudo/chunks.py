@@ -20,7 +20,7 @@ from segcore.pseudo.histograms import pool_histogram
 from segcore.pseudo.predictions import Prediction, read_histograms, read_large_maps
 from segcore.pseudo.quality import QualityTally
 from segcore.pseudo.thresholds import Thresholds
-from segcore.records import ClassMap, ImageRecord
+from segcore.records import IGNORE_INDEX, ClassMap, ImageRecord
 
 GROUPS_PER_CHUNK = 4
 
@@ -36,22 +36,30 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FilterJob:
-    """What becomes of a prediction. previous: label maps of the last round, for churn; None if there are none."""
+    """What becomes of a prediction. previous: label maps of the last round, for churn; None if there are none.
+
+    confidence: whether that of the kept pixels is wanted, too.
+    """
 
     thresholds: Thresholds
     filter: FilterConfig
     class_map: ClassMap
     origin: Origin
     previous: Path | None
+    confidence: bool
 
 
 @dataclass(frozen=True, eq=False)
 class FilteredChunk:
-    """The pseudo-labels of a chunk. annotations: of each label map, as AnnotationWriter.write takes them."""
+    """The pseudo-labels of a chunk. annotations: of each label map, as AnnotationWriter.write takes them.
+
+    confidence: the levels of each label map's pixels (kept_levels); none unless they are wanted.
+    """
 
     label_maps: tuple[EncodedMap, ...]
     annotations: tuple[list[str], ...]
     tally: QualityTally
+    confidence: tuple[EncodedMap, ...] = ()
 
 
 def plan_chunks(
@@ -86,13 +94,20 @@ def read_chunk(chunk: Chunk) -> Iterator[tuple[ImageRecord, Prediction]]:
 def filter_chunk(job: FilterJob, chunk: Chunk) -> FilteredChunk:
     """Return the pseudo-labels of a chunk, encoded and counted."""
     tally = QualityTally(job.class_map.num_classes)
-    label_maps, annotations = [], []
+    label_maps, annotations, confidence = [], [], []
     for image, prediction in read_chunk(chunk):
         label = filter_prediction(prediction, job.thresholds, job.filter)
         tally.add(label, last_label_map(job.previous, image.image_id))
         label_maps.append(encode(image.image_id, label.label_map))
         annotations.append(annotation_texts(label, job.class_map, job.origin))
-    return FilteredChunk(tuple(label_maps), tuple(annotations), tally)
+        if job.confidence:
+            confidence.append(encode(image.image_id, kept_levels(label.label_map, prediction.confidence)))
+    return FilteredChunk(tuple(label_maps), tuple(annotations), tally, tuple(confidence))
+
+
+def kept_levels(label_map: NDArray[np.uint8], levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the levels of the labelled pixels, 0 elsewhere: (H, W) uint8, flat where nothing is kept."""
+    return np.where(label_map == IGNORE_INDEX, np.uint8(0), levels)
 
 
 def last_label_map(path: Path | None, image_id: str) -> NDArray[np.uint8] | None:

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.data.label_maps import LabelMaps, encode, write_encoded_maps
+from segcore.data.label_maps import LabelMaps, encode
 from segcore.pseudo.annotations import AnnotationWriter, Origin, annotation_texts
 from segcore.pseudo.build import (
     ANNOTATIONS,
     LABEL_MAPS,
     QUALITY,
     THRESHOLDS,
-    annotated,
     num_workers,
+    write_chunks,
     write_json,
 )
-from segcore.pseudo.chunks import Chunk, FilteredChunk, plan_chunks, read_chunk
+from segcore.pseudo.chunks import Chunk, FilteredChunk, kept_levels, plan_chunks, read_chunk
 from segcore.pseudo.confidence import LEVEL_EDGES, NO_LEVEL, NUM_LEVELS, level_for
-from segcore.pseudo.filtering import PseudoLabel, pseudo_label
+from segcore.pseudo.filtering import pseudo_label
 from segcore.pseudo.predictions import Prediction
 from segcore.pseudo.quality import QualityTally, quality_card
 from segcore.pseudo.stored import StoredPredictions
@@ -61,7 +61,7 @@ class GuardSpec:
 
     draft: folder of the round's pseudo-labels as filtered. predictions: what they were filtered from. cut: thresholds
     with those of raised classes already raised, and of frozen ones as they were. previous: label maps of the last
-    round, for churn.
+    round, for churn. confidence: whether training wants the teacher's confidence in each pixel.
     """
 
     draft: Path
@@ -74,6 +74,7 @@ class GuardSpec:
     min_component_px: int
     previous: Path | None
     quality: dict[str, Any]
+    confidence: bool = False
 
 
 def raised_level(counts: NDArray[np.int64], level: int, share: float) -> int:
@@ -141,29 +142,31 @@ def guard_chunk(job: GuardJob, chunk: Chunk) -> FilteredChunk:
     """Return the guarded pseudo-labels of a chunk, encoded and counted."""
     spec = job.spec
     tally = QualityTally(spec.class_map.num_classes)
-    label_maps, annotations = [], []
+    label_maps, annotations, confidence = [], [], []
     drafts, previous = maps_of(spec.draft / LABEL_MAPS), None if spec.previous is None else maps_of(spec.previous)
     opened = {item.label_maps: maps_of(item.label_maps) for item in spec.frozen}
     for image, prediction in read_chunk(chunk):
         older = {item.class_id: label_map_in(opened[item.label_maps], image.image_id) for item in spec.frozen}
         label_map = guard_map(drafts[image.image_id], prediction.confidence, spec.cut.level, older)
-        label = guarded_label(spec, prediction, label_map)
+        levels = guarded_levels(spec, prediction, label_map)
+        label = pseudo_label(Prediction(image.image_id, prediction.label_map, levels), label_map, spec.min_component_px)
         tally.add(label, label_map_in(previous, image.image_id))
         label_maps.append(encode(image.image_id, label.label_map))
         annotations.append(annotation_texts(label, spec.class_map, job.origin))
-    return FilteredChunk(tuple(label_maps), tuple(annotations), tally)
+        if spec.confidence:
+            confidence.append(encode(image.image_id, kept_levels(label.label_map, levels)))
+    return FilteredChunk(tuple(label_maps), tuple(annotations), tally, tuple(confidence))
 
 
-def guarded_label(spec: GuardSpec, prediction: Prediction, label_map: NDArray[np.uint8]) -> PseudoLabel:
-    """Return a guarded label map with its components; frozen ones have the confidence of the teacher they are of."""
+def guarded_levels(spec: GuardSpec, prediction: Prediction, label_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the confidence of a guarded label map, (H, W) uint8: in frozen classes that of the teacher they are of."""
     levels = prediction.confidence.copy()
     for item in spec.frozen:
         stored = stored_predictions(item.predictions)
         if prediction.image_id in stored:
             pixels = label_map == item.class_id
             levels[pixels] = stored[prediction.image_id].confidence[pixels]
-    known = Prediction(prediction.image_id, prediction.label_map, levels)
-    return pseudo_label(known, label_map, spec.min_component_px)
+    return levels
 
 
 def label_map_in(maps: LabelMaps | None, image_id: str) -> NDArray[np.uint8] | None:
@@ -200,7 +203,7 @@ def build_guarded(spec: GuardSpec, out_dir: Path) -> dict[str, Any]:
         AnnotationWriter(out_dir / ANNOTATIONS, images, spec.class_map, origin) as writer,
     ):
         guarded = workers.in_order(functools.partial(guard_chunk, GuardJob(spec, origin)), chunks)
-        write_encoded_maps(out_dir / LABEL_MAPS, annotated(guarded, tally, writer))
+        write_chunks(out_dir, guarded, tally, writer)
     rows = spec.quality["classes"]
     predicted_px = np.array([row["predicted_pixels"] for row in rows], np.int64)
     shares = [row["truth_share"] for row in rows]

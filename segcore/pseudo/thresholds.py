@@ -8,7 +8,6 @@ precision (segcore/pseudo/calibrated.py).
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segcore.config.label_schema import FilterConfig
+from segcore.data.classes import require_known
 from segcore.errors import ConfigError
 from segcore.pseudo.calib_counts import ClassCounts, class_counts, pooled_counts
 from segcore.pseudo.calibrated import Promise, calibrated_cut
@@ -100,13 +100,7 @@ def by_class(field: str, value: float | Mapping[str, float], class_names: Sequen
     """Return the configured number of every class; a mapping must name exactly the classes of the run."""
     if not isinstance(value, Mapping):
         return (value,) * len(class_names)
-    for name in value:
-        if name not in class_names:
-            near = difflib.get_close_matches(name, class_names, n=1, cutoff=0.0)
-            raise ConfigError(
-                f"{field} names the class {name!r}, which this run does not have; "
-                f"did you mean {near[0]!r}? Classes: {', '.join(class_names)}"
-            )
+    require_known(field, value, class_names)
     missing = [name for name in class_names if name not in value]
     if missing:
         raise ConfigError(

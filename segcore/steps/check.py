@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,13 @@ from segcore.config.schema import RunConfig
 from segcore.data.check import check_data
 from segcore.data.sources import Dataset, load_dataset
 from segcore.errors import CheckpointError, ConfigError, DataError, SegloopError, StepError
-from segcore.nn.presets import preset_named
+from segcore.nn.class_pixels import weights_by_name
+from segcore.nn.presets import preset_named, start_file
 from segcore.process.jobs import CheckJob, ImportJob, check_job_text
 from segcore.pseudo.thresholds import by_class
 from segcore.records import ClassMap
 from segcore.steps.plan import config_changes
-from segcore.steps.round_models import model_spec
+from segcore.steps.round_models import model_spec, models_of
 from segcore.store.disk import require_free_space
 from segcore.store.lock import lock_holder
 
@@ -65,6 +67,9 @@ def counted(dataset: Dataset) -> CheckFinding:
 
 def class_findings(config: RunConfig, classes: ClassMap) -> Iterator[CheckFinding]:
     """Yield what the config says of classes that the data do not have."""
+    weights = config.train.loss.class_weights
+    if not isinstance(weights, str):
+        yield from raised(lambda: weights_by_name(weights, classes.names))
     if config.filter.policy == "fixed":
         yield from raised(lambda: by_class("filter.tau", config.filter.tau, classes.names))
     else:
@@ -77,7 +82,7 @@ def model_findings(config: RunConfig, classes: ClassMap | None) -> Iterator[Chec
 
     What needs the network itself is asked of a child process, so that torch is not loaded here.
     """
-    missing = [*raised(lambda: preset_known(config)), *missing_files(config)]
+    missing = list(raised(lambda: preset_known(config))) or list(missing_files(config))
     yield from missing
     if missing:
         return
@@ -88,23 +93,26 @@ def model_findings(config: RunConfig, classes: ClassMap | None) -> Iterator[Chec
 
 
 def preset_known(config: RunConfig) -> None:
-    """Raise ConfigError for a preset that does not exist."""
-    if config.model.preset is not None:
-        preset_named(config.model.preset)
+    """Raise ConfigError if a model names a preset that does not exist."""
+    for model in models_of(config).values():
+        if model.preset is not None:
+            preset_named(model.preset)
 
 
 def missing_files(config: RunConfig) -> Iterator[CheckFinding]:
-    """Yield an error for every file of the model section that is not there."""
-    model, code = config.model, CheckpointError.exit_code
-    files = {"model.config": (model.config, ConfigError.exit_code)}
-    if model.weights not in (None, "imagenet"):
-        files["model.weights"] = (Path(str(model.weights)), code)
-    if model.teacher is not None:
-        files["model.teacher.checkpoint"] = (model.teacher.checkpoint, code)
-        files["model.teacher.config"] = (model.teacher.config, code)
-    for name, (path, exit_code) in files.items():
+    """Yield an error for every file of the models and the given teacher that is not there."""
+    files: dict[str, Path | None] = {}
+    for field, model in models_of(config).items():
+        files[f"{field}.config"] = model.config
+        for item in raised(partial(start_file, model.preset, model.weights)):
+            yield replace(item, message=f"{field}.weights: {item.message}")
+    if config.model.teacher is not None:
+        files["model.teacher.checkpoint"] = config.model.teacher.checkpoint
+        files["model.teacher.config"] = config.model.teacher.config
+    for name, path in files.items():
         if path is not None and not path.is_file():
-            yield CheckFinding("error", f"{name} must be a file, and {path} is none; check the path", exit_code)
+            code = (ConfigError if name.endswith("config") else CheckpointError).exit_code
+            yield CheckFinding("error", f"{name} must be a file, and {path} is none; check the path", code)
 
 
 def check_job(config: RunConfig, classes: ClassMap) -> CheckJob:
@@ -115,7 +123,7 @@ def check_job(config: RunConfig, classes: ClassMap) -> CheckJob:
     if given is not None:
         files = str(given.checkpoint), str(given.config)
         teacher = ImportJob(*files, classes.names, classes.palette, config.train.size, out_dir="")
-    return CheckJob(model, config.train.size, teacher, config.runtime.device)
+    return CheckJob(model, config.train.size, teacher, config.runtime.device, config.train.loss)
 
 
 def ask_child(job: CheckJob) -> Iterator[CheckFinding]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.process.jobs import PredictJob, TeacherFiles
+from segcore.process.jobs import PredictJob
 from segcore.process.labellers import labellers
-from segcore.pseudo.build import LABEL_MAPS, PseudoLabelSpec, build_pseudo_labels
+from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels
 from segcore.pseudo.histograms import read_calib_histogram
 from segcore.pseudo.thresholds import share_of_round
 from segcore.records import LABELLED_ROLES, POOL_ROLES, ImageRecord
 from segcore.steps.chains import Chain
+from segcore.steps.ensemble_files import teachers_of
 from segcore.steps.index import class_map_of, index_path, pool_of, summary_of
 from segcore.steps.label import (
     PREDICTIONS,
@@ -27,13 +28,12 @@ from segcore.steps.label import (
 )
 from segcore.steps.label import VERSION as LABEL_VERSION
 from segcore.steps.out_of_fold import HISTOGRAM, OutOfFold
-from segcore.steps.pseudo_labels import FILTER_VERSION, pool_choice
+from segcore.steps.pseudo_labels import FILTER_VERSION, pool_choice, pseudo_labels_of, wanted_of_filter
 from segcore.steps.run import Run, ensure_step
 from segcore.steps.train import PseudoLabels
 from segcore.store.canonical import digest_of
 from segcore.store.events import append_event
 from segcore.store.layout import ensemble_labels_place, ensemble_shard_place
-from segcore.store.manifest import read_manifest
 from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,7 @@ def predict(spec: EnsembleSpec, what: Prediction) -> dict[str, Any]:
     """Have a labelling process with all members predict images; return counts and quarantined images."""
     run, first = spec.run, spec.members[0]
     job = PredictJob(
-        teachers=tuple(
-            TeacherFiles(str(chain.run.path / chain.student.path), str(chain.run.path / chain.student.config))
-            for chain in spec.members
-        ),
+        teachers=tuple(files for chain in spec.members for files in teachers_of(chain.run, chain.student)),
         num_classes=class_map_of(first.run, first.index).num_classes,
         label=run.config.label,
         device=run.config.runtime.device,
@@ -129,6 +126,7 @@ def filter_step(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: Ou
         "round": threshold_round,
         "classes": [list(classes.names), list(classes.category_ids)],
         "teacher": teacher_digest(spec),
+        **wanted_of_filter(spec.run.config),
     }
     return Step("filter", FILTER_VERSION, ensemble_labels_place(), inputs)
 
@@ -137,9 +135,7 @@ def filter_labels(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: 
     """Turn the ensemble's predictions into pseudo-labels, or reuse them."""
     run = spec.run
     published = ensure_step(run, filter_step(spec, shards, found), lambda work: build(spec, shards, found, work))
-    value: Any = published.value
-    maps = read_manifest(published.path).files[LABEL_MAPS].sha256
-    return PseudoLabels(published.output(run.path), value["num_images"], maps)
+    return pseudo_labels_of(run, published)
 
 
 def build(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: OutOfFold, work: Path) -> dict[str, Any]:
@@ -160,6 +156,7 @@ def build(spec: EnsembleSpec, shards: tuple[LabelledShard, ...], found: OutOfFol
             truth_share=tuple(count / max(1, sum(pixels)) for count in pixels),
             previous=None,
             calib=read_calib_histogram(run.path / found.output.path / HISTOGRAM),
+            **wanted_of_filter(run.config),
         ),
         work,
     )

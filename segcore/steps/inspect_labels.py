@@ -18,7 +18,13 @@ from segcore.pseudo.thresholds import Thresholds
 from segcore.records import RoundRecord, StepOutput
 from segcore.steps.index import class_map_of, pool_of
 from segcore.steps.label import LabelledShard
-from segcore.steps.pseudo_labels import CALIB_HISTOGRAM, prediction_paths, shard_digests
+from segcore.steps.pseudo_labels import (
+    CALIB_HISTOGRAM,
+    prediction_paths,
+    pseudo_labels_of,
+    shard_digests,
+    wanted_of_filter,
+)
 from segcore.steps.quality_card import (
     InspectSpec,
     actions_in,
@@ -33,7 +39,6 @@ from segcore.steps.run import Run, ensure_step
 from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
 from segcore.store.layout import card_place, guarded_place
-from segcore.store.manifest import read_manifest
 from segcore.store.publish import Published
 from segcore.store.steps import Step
 from segcore.trust.alarm_text import sentences
@@ -97,11 +102,8 @@ def inspection_of(spec: InspectSpec, inspected: Published, guarded: Published | 
     stop = actions_in(inspected.value).stop
     if guarded is None:
         return Inspection(inspected.output(run.path), spec.draft, stop)
-    value: Any = guarded.value
-    maps = read_manifest(guarded.path).files[LABEL_MAPS].sha256
-    output = guarded.output(run.path)
-    both = replace(output, reused=inspected.reused and guarded.reused)
-    return Inspection(both, PseudoLabels(output, value["num_images"], maps), stop)
+    both = replace(guarded.output(run.path), reused=inspected.reused and guarded.reused)
+    return Inspection(both, pseudo_labels_of(run, guarded), stop)
 
 
 def guard_step(spec: InspectSpec, inspected: Published) -> Step | None:
@@ -152,6 +154,7 @@ def build_guard(spec: InspectSpec, inspected: Published, work: Path) -> dict[str
             min_component_px=run.config.filter.min_component_px,
             previous=None if previous is None else run.path / previous.path / LABEL_MAPS,
             quality=read_json(draft / QUALITY),
+            **wanted_of_filter(run.config),
         ),
         work,
     )

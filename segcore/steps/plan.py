@@ -15,7 +15,6 @@ from segcore.errors import HonestScoreError
 from segcore.records import Checkpoint, RoundRecord
 from segcore.steps.decide import DecideSpec, goes_on, judged, teacher_of
 from segcore.steps.evaluate import EvaluateSpec, Evaluation, evaluate_step, scoring_images
-from segcore.steps.given_teacher import has_given_teacher, import_step
 from segcore.steps.index import Index, index_step
 from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import LabelledShard, label_specs, label_step
@@ -39,21 +38,18 @@ from segcore.steps.plan_steps import (
     labels_place,
     shards_line,
 )
+from segcore.steps.plan_students import planned_student, unknown_students
 from segcore.steps.plan_work import size_from_dataset, size_from_index
-from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step
+from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec, filter_step, pseudo_labels_of
 from segcore.steps.quality_card import InspectSpec
-from segcore.steps.refit import refit_spec, wants_refit
+from segcore.steps.refit import refit_shares, refit_spec, wants_refit
 from segcore.steps.run import completed
 from segcore.steps.train import (
     PseudoLabels,
-    Student,
     TrainSpec,
-    student_of,
-    train_step,
     wants_control,
 )
 from segcore.store.layout import calibration_place, card_place, index_place, pseudo_labels_place
-from segcore.store.manifest import read_manifest
 from segcore.store.publish import Published, look, published_candidates
 from segcore.store.run_file import effective_changes, read_run_file, shown
 from segcore.store.steps import Step
@@ -153,7 +149,7 @@ class Walk(PlanLines):
         if pool.stop is not None:
             return StoppedByAlarm(round_index, pool.stop, pool.card)
         spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
-        student = self.student(spec)
+        student = planned_student(self, spec)
         if student is None:
             self.unknown_score(round_index)
             return None
@@ -165,13 +161,6 @@ class Walk(PlanLines):
         note = f"{record.decision.outcome}, mIoU {record.score.miou.point:.4f}"
         self.add(PlannedStep(gate_place(round_index), "again", note=note))
         return record
-
-    def student(self, spec: TrainSpec) -> Student | None:
-        """Look a training up, or the import of a given teacher."""
-        given = spec.round_index == 0 and has_given_teacher(self.run)
-        step = import_step(spec) if given else train_step(spec)
-        found = self.meet(step, self.student_work(spec.round_index))
-        return None if found is None else student_of(self.run, found)
 
     def evaluation(self, spec: EvaluateSpec) -> Evaluation | None:
         """Look an evaluation up; a lineage that too few images may score is told."""
@@ -204,10 +193,8 @@ class Walk(PlanLines):
         if kept is None:
             self.after(card_place(place), self.sized.inspect_work())
             return None
-        maps = read_manifest(kept.path).files["label_maps.arrow"].sha256
-        value = kept.value
-        draft = PseudoLabels(kept.output(run.path), value["num_images"], maps)
-        inspected = planned_inspection(self, InspectSpec(spec, calibration, draft, history), self.sized)
+        drafted = InspectSpec(spec, calibration, pseudo_labels_of(run, kept), history)
+        inspected = planned_inspection(self, drafted, self.sized)
         return None if inspected is None else LabelledPool(shards, inspected.labels, inspected.output, inspected.stop)
 
     def shards(self, index: Index, teacher: Checkpoint, place: int | None) -> tuple[LabelledShard, ...] | None:
@@ -237,18 +224,17 @@ class Walk(PlanLines):
 
     def refit(self, index: Index, best: RoundRecord, labels: PseudoLabels | None) -> None:
         """Walk the training on all labels. labels: None where the pool is empty or not labelled yet."""
-        work = self.student_work(best.round_index)
         if labels is None and has_pool(index) and best.round_index > 0:
-            self.after(refit_place(), work, pseudo_labels_place(None))
+            unknown_students(self, refit_place(), best.round_index, pseudo_labels_place(None))
         else:
-            self.meet(train_step(refit_spec(self.run, index, best, labels)), work)
+            planned_student(self, refit_spec(self.run, index, best, labels), refit_shares(self.run, best))
 
     def control(self, index: Index, round_index: int) -> None:
         """Walk the GT-only student on the winner's schedule."""
         spec = TrainSpec(self.run, index, round_index, None, None, control_place(round_index))
-        found = self.meet(train_step(spec), self.student_work(round_index))
+        student = planned_student(self, spec)
         place = control_evaluation_place(round_index)
-        if found is None:
+        if student is None:
             self.after(place, self.sized.evaluate_work(self.sized.num_gate))
             return
-        self.evaluation(EvaluateSpec(self.run, index, student_of(self.run, found).checkpoint, place))
+        self.evaluation(EvaluateSpec(self.run, index, student.checkpoint, place))

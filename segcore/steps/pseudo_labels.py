@@ -10,7 +10,7 @@ from typing import Any
 
 from segcore.config.schema import RunConfig
 from segcore.data.label_maps import LabelMaps
-from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels, write_json
+from segcore.pseudo.build import CONFIDENCE, LABEL_MAPS, PseudoLabelSpec, build_pseudo_labels, write_json
 from segcore.pseudo.histograms import read_calib_histogram, write_calib_histogram
 from segcore.pseudo.predictions import read_predictions
 from segcore.pseudo.thresholds import share_of_round
@@ -21,6 +21,7 @@ from segcore.steps.run import Run, ensure_step
 from segcore.steps.train import PseudoLabels
 from segcore.store.layout import calibration_place, pseudo_labels_place
 from segcore.store.manifest import read_manifest
+from segcore.store.publish import Published
 from segcore.store.steps import Step
 from segcore.trust.calibration import calibration_card
 
@@ -115,8 +116,14 @@ def filter_step(spec: FilterSpec, calibration: Calibration) -> Step:
         "classes": [list(classes.names), list(classes.category_ids)],
         "teacher": spec.teacher.digest,
         "previous": None if spec.previous is None else spec.previous.digest,
+        **wanted_of_filter(run.config),
     }
     return Step("filter", FILTER_VERSION, pseudo_labels_place(spec.round_index), inputs)
+
+
+def wanted_of_filter(config: RunConfig) -> dict[str, bool]:
+    """Return what the filter writes beyond label maps: the teacher's confidence, where a student's loss asks for it."""
+    return {"confidence": True} if config.train.loss.confidence_weighted else {}
 
 
 def pool_choice(config: RunConfig) -> dict[str, Any]:
@@ -132,16 +139,22 @@ def filter_labels(spec: FilterSpec, calibration: Calibration) -> PseudoLabels:
     if not published.reused:
         missing = f", {len(value['missing'])} images without a label" if value["missing"] else ""
         if value["unreliable"]:
-            missing += f", {len(value['unreliable'])} images left for a later round, whose views agree least"
+            missing += f", {len(value['unreliable'])} images left for a later round, the least reliable"
         logger.info(
             "%s: %d images, coverage %.3f (share of pixels that are kept)%s",
             filter_place(spec), value["num_images"], value["coverage"] or 0.0, missing,
         )  # fmt: skip
         for promise, names in value["promises"].items():
             logger.info("%s: %s: %s", filter_place(spec), promise, ", ".join(names))
-    manifest = read_manifest(published.path)
-    maps = manifest.files["label_maps.arrow"].sha256
-    return PseudoLabels(published.output(run.path), value["num_images"], maps)
+    return pseudo_labels_of(run, published)
+
+
+def pseudo_labels_of(run: Run, published: Published) -> PseudoLabels:
+    """Return published pseudo-labels as a student learns from them."""
+    files = read_manifest(published.path).files
+    value: Any = published.value
+    confidence = files[CONFIDENCE].sha256 if CONFIDENCE in files else None
+    return PseudoLabels(published.output(run.path), value["num_images"], files[LABEL_MAPS].sha256, confidence)
 
 
 def filter_place(spec: FilterSpec) -> str:
@@ -154,7 +167,7 @@ def build(spec: FilterSpec, calibration: Calibration, work: Path) -> dict[str, A
     run, index = spec.run, spec.index
     pixels = summary_of(run, index)["class_pixels"]["train"]
     shares = [count / max(1, sum(pixels)) for count in pixels]
-    previous = None if spec.previous is None else run.path / spec.previous.path / "label_maps.arrow"
+    previous = None if spec.previous is None else run.path / spec.previous.path / LABEL_MAPS
     return build_pseudo_labels(
         PseudoLabelSpec(
             predictions=prediction_paths(spec),
@@ -166,6 +179,7 @@ def build(spec: FilterSpec, calibration: Calibration, work: Path) -> dict[str, A
             truth_share=tuple(shares),
             previous=previous,
             calib=read_calib_histogram(run.path / calibration.output.path / CALIB_HISTOGRAM),
+            **wanted_of_filter(run.config),
         ),
         work,
     )

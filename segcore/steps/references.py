@@ -15,8 +15,12 @@ from segcore.store.manifest import Manifest, read_manifest
 from segcore.store.verify import step_folders
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-TELLING_OUTPUTS = ("model.pth", "annotations.json", "refit/model.pth")  # copies that no two different steps share
-NAMED_FILES = ("label_maps.arrow",)  # files whose hash, rather than the step's digest, goes into other steps' inputs
+# copies that no two different steps share
+TELLING_OUTPUTS = (
+    "model.pth", "ensemble/ensemble.json", "annotations.json", "refit/model.pth", "refit/ensemble/ensemble.json",
+)  # fmt: skip
+# files whose hash, rather than the step's digest, goes into other steps' inputs
+NAMED_FILES = ("label_maps.arrow", "confidence.arrow")
 
 
 def referenced_steps(run_dir: Path, kept: frozenset[Path]) -> frozenset[Path]:

@@ -33,9 +33,12 @@ class Augmentation:
     config: AugmentConfig
     bank: ObjectBank | None = None
 
-    def ground_truth(self, example: Example, rng: np.random.Generator) -> Example:
-        """Return an example with ground truth, augmented weakly, maybe with objects of rare classes pasted in."""
-        example = self.moved(example, rng)
+    def ground_truth(self, example: Example, rng: np.random.Generator, wanted_class: int | None = None) -> Example:
+        """Return an example with ground truth, augmented weakly, maybe with objects of rare classes pasted in.
+
+        wanted_class: what the crop should show.
+        """
+        example = self.moved(example, rng, wanted_class)
         if self.bank is not None and happens(self.config.copy_paste, rng):
             example = CopyPaste(self.bank, self.config)(example, rng)
         return self.recoloured(example, rng).contiguous()
@@ -44,11 +47,11 @@ class Augmentation:
         """Return an example augmented as every sample is, at most size px high and wide."""
         return self.recoloured(self.moved(example, rng), rng).contiguous()
 
-    def moved(self, example: Example, rng: np.random.Generator) -> Example:
+    def moved(self, example: Example, rng: np.random.Generator, wanted_class: int | None = None) -> Example:
         """Return an example resized, cropped, flipped and turned at random."""
         config = self.config
         example = resized(example, self.size * rng.uniform(*config.scale_range))
-        example = cropped(example, self.size, config.crop_max_share, rng)
+        example = cropped(example, self.size, config.crop_max_share, rng, wanted_class)
         if rng.random() < config.flip:
             example = flipped(example)
         return turned(example, rng) if happens(config.rotate_90, rng) else example

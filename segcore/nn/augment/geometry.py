@@ -37,15 +37,21 @@ def size_with(values: LabelMap, longer_px: float) -> tuple[int, int]:
     return max(round(values.shape[0] * scale), 1), max(round(values.shape[1] * scale), 1)
 
 
-def cropped(example: Example, size: int, max_share: float, rng: np.random.Generator) -> Example:
-    """Return a random crop of at most size px, drawn again up to 10 times while one class covers max_share of it."""
+def cropped(
+    example: Example, size: int, max_share: float, rng: np.random.Generator, wanted_class: int | None = None
+) -> Example:
+    """Return a random crop of at most size px, drawn again up to 10 times while it is a bad one.
+
+    It is while one class covers max_share of it, or a class that is wanted is not in it.
+    """
     for _ in range(CROP_TRIES):
         top = int(rng.integers(max(example.height - size, 0) + 1))
         left = int(rng.integers(max(example.width - size, 0) + 1))
         window: Box = (slice(top, top + size), slice(left, left + size))
         if example.height <= size and example.width <= size:
             break
-        if largest_share(example.label_map[window]) < max_share:
+        labels = example.label_map[window]
+        if largest_share(labels) < max_share and (wanted_class is None or (labels == wanted_class).any()):
             break
     return example.mapped(lambda values: values[window])
 

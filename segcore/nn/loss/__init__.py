@@ -1,0 +1,1 @@
+"""What is minimised: weights of pixels, hard pixels, region losses, put into any mmseg network (apply.py)."""
