@@ -1,9 +1,10 @@
-"""The loop on real waste photos, three seeds: labelled only, control, ceiling, and the loop under threshold policies.
+"""The loop on real waste photos, three seeds: labelled only, control, ceiling, threshold policies and whole recipes.
 
 The truth (oracle.json) is touched only after the runs. Control and ceiling have the schedule of a later round: control
 learns from the labelled images alone, the ceiling from labels for everything. The policies of one seed share a run, so
-that they differ in thresholds and what follows, not in their first teacher. Everything goes through `segloop run`, and
-what is measured is noted at once, so that a killed measurement goes on.
+that they differ in thresholds and what follows, not in their first teacher; each recipe has a run of its own.
+Everything goes through `segloop run`, and what is measured is noted at once, so that a killed measurement goes on and
+one with more recipes measures these alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,13 @@ import click
 
 from benchmarks.environment import describe
 from benchmarks.garbage6_page import page
+from benchmarks.garbage6_recipes import CONFIG, ISSUE, POLICIES, RECIPES, Recipe, final_iterations, schedules
 from benchmarks.page import RESULTS, ROOT, write_page
 from segcore.config.load import load_config
 from segcore.steps.audit_labels import AuditSpec, audit_labels
 from segcore.trust.confusion import ConfusionTable, iou_from, miou
 
-CONFIG = ROOT / "configs" / "garbage6.yaml"
-POLICIES = {
-    "everything": ("filter.policy=fixed", "filter.tau=0.01"),
-    "fixed": ("filter.policy=fixed", "filter.tau=0.9"),
-    "class_balanced": ("filter.policy=class_balanced",),
-    "calibrated": ("filter.policy=calibrated",),
-}
+Note = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,66 +38,86 @@ class Measurement:
     name: str
     seeds: tuple[int, ...]
     policies: tuple[str, ...]
+    recipes: tuple[str, ...]
     overrides: tuple[str, ...]
+
+    def common(self, seed: int) -> list[str]:
+        """Return the overrides of all runs with a seed."""
+        return [*self.overrides, f"loop.seed={seed}", f"roles.seed={seed}", "loop.control=false"]
+
+    @property
+    def folder(self) -> Path:
+        """Return where runs and notes lie."""
+        return Path(load_config(CONFIG, self.overrides).runtime.artifacts)
 
 
 @click.command()
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True, help="Repeatable.")
 @click.option("--policy", "policies", multiple=True, type=click.Choice(list(POLICIES)), default=tuple(POLICIES))
+@click.option("--recipe", "recipes", multiple=True, type=click.Choice(list(RECIPES)), default=ISSUE, show_default=True)
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="As in segloop run.")
 @click.option("--name", default="garbage6", show_default=True, help="Begins the names of runs and result files.")
-def garbage6(seeds: tuple[int, ...], policies: tuple[str, ...], overrides: tuple[str, ...], name: str) -> None:
-    """Run loop, control and ceiling for every seed and policy; write JSON, Markdown and logs."""
-    spec = Measurement(name, seeds, policies, ("runtime.artifacts=../artifacts/benchmarks/garbage6", *overrides))
+def garbage6(
+    seeds: tuple[int, ...], policies: tuple[str, ...], recipes: tuple[str, ...], overrides: tuple[str, ...], name: str
+) -> None:
+    """Run control, ceiling, policies and recipes for every seed; write JSON, Markdown and logs."""
+    artifacts = f"runtime.artifacts={ROOT / 'artifacts' / 'benchmarks' / 'garbage6'}"
+    spec = Measurement(name, seeds, policies, recipes, (artifacts, *overrides))
+    spec.folder.mkdir(parents=True, exist_ok=True)
     measured = [measure(spec, seed) for seed in seeds]
-    classes = [row["name"] for row in measured[0]["policies"][policies[0]]["promised"]]
-    result = {"environment": describe(), "overrides": overrides, "classes": classes, "seeds": measured}
+    result = {
+        "environment": describe(),
+        "overrides": overrides,
+        "classes": [row["name"] for row in measured[0]["policies"][policies[0]]["promised"]],
+        "titles": {recipe: RECIPES[recipe].what for recipe in recipes},
+        "schedules": schedules(spec.overrides, recipes),
+        "seeds": measured,
+    }
     write_page(name, result, page)
 
 
 def measure(spec: Measurement, seed: int) -> dict[str, Any]:
     """Return the figures of one seed; each part is measured once and kept beside the runs."""
-    config = load_config(CONFIG, spec.overrides)
-    final = config.train.round_iterations or config.train.iterations
-    run_id = f"{spec.name}-seed{seed}"
-    folder = Path(config.runtime.artifacts)
-    folder.mkdir(parents=True, exist_ok=True)
-    common = [*spec.overrides, f"loop.seed={seed}", f"roles.seed={seed}", "loop.control=false"]
-    alone = [*common, "loop.rounds=0", f"train.iterations={final}"]
-    merged = merge_labels(Path(config.data.train.annotations).parent, folder / "everything.json")
+    run_id, common = f"{spec.name}-seed{seed}", spec.common(seed)
+    alone = [*common, "loop.rounds=0", f"train.iterations={final_iterations(common)}"]
+    merged = merge_labels(data_folder(common), spec.folder / "everything.json")
     labels = ["data.unlabeled=[]", "data.test=null", f"data.train.annotations={merged}"]
+
+    def noted(part: str, measured: Callable[[str], Note]) -> Note:
+        return once(spec.folder, f"{run_id}-{part}", measured)
+
     return {
         "seed": seed,
-        "control": once(folder, f"{run_id}-control", lambda name: first_score(run(alone, name))),
-        "ceiling": once(folder, f"{run_id}-ceiling", lambda name: first_score(run([*alone, *labels], name))),
+        "control": noted("control", lambda name: first_score(run(CONFIG, alone, name))),
+        "ceiling": noted("ceiling", lambda name: first_score(run(CONFIG, [*alone, *labels], name))),
         "policies": {
-            policy: once(folder, f"{run_id}-{policy}", lambda _, p=policy: loop(run_id, p, common))
+            policy: noted(policy, lambda _, p=policy: of_policy(run_id, p, common))  # type: ignore[misc]
             for policy in spec.policies
+        },
+        "recipes": {
+            recipe: noted(recipe, lambda name, r=RECIPES[recipe]: of_recipe(name, r, common))  # type: ignore[misc]
+            for recipe in spec.recipes
         },
     }
 
 
-def once(folder: Path, name: str, measured: Any) -> dict[str, Any]:
-    """Return measured(name), or what it returned when it was first measured."""
+def once(folder: Path, name: str, measured: Callable[[str], Note]) -> Note:
+    """Return measured(name) and the commit it was measured at, or what was noted when it was first measured."""
     note = folder / f"{name}.json"
     if not note.is_file():
-        note.write_text(json.dumps(measured(name)))
-    found: dict[str, Any] = json.loads(note.read_text())
+        note.write_text(json.dumps({**measured(name), "commit": describe()["commit"]}))
+    found: Note = json.loads(note.read_text())
     return found
 
 
-def loop(run_id: str, policy: str, common: Sequence[str]) -> dict[str, Any]:
+def of_policy(run_id: str, policy: str, common: Sequence[str]) -> Note:
     """Run the loop under a policy and return what came of it, and what its pseudo-labels promised and were."""
-    folder = run([*common, *POLICIES[policy]], run_id)
-    config = load_config(CONFIG, common)
-    oracle = Path(config.data.train.annotations).parent / "oracle.json"
-    rounds = [json.loads(path.read_text()) for path in sorted(folder.glob("round_??/round.json"))]
+    folder = run(CONFIG, [*common, *POLICIES[policy]], run_id)
+    rounds = records(folder)
     card = json.loads((folder / rounds[1]["card"]["path"] / "card.json").read_text())
-    (audit,) = audit_labels(AuditSpec(str(folder), oracle, 1, False, None))
+    (audit,) = audit_labels(AuditSpec(str(folder), data_folder(common) / "oracle.json", 1, False, None))
     return {
-        "rounds": [scored(folder / record["evaluation"]["path"]) for record in rounds],
-        "outcomes": [record["decision"]["outcome"] for record in rounds],
-        "reasons": [record["decision"]["reasons"] for record in rounds],
+        **of_rounds(folder, rounds),
         "promised": [
             {key: row[key] for key in ("name", "tau", "precision", "coverage", "num_calib")} for row in card["classes"]
         ],
@@ -109,16 +125,41 @@ def loop(run_id: str, policy: str, common: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(overrides: Sequence[str], run_id: str) -> Path:
-    """Run the loop with overrides, its log into results; return the run folder."""
+def of_recipe(run_id: str, recipe: Recipe, common: Sequence[str]) -> Note:
+    """Run a recipe and return what came of it."""
+    folder = run(recipe.config, recipe.run_overrides(common), run_id)
+    return of_rounds(folder, records(folder))
+
+
+def of_rounds(folder: Path, rounds: Sequence[Note]) -> Note:
+    """Return scores and the gate's decisions, round by round."""
+    return {
+        "rounds": [scored(folder / record["evaluation"]["path"]) for record in rounds],
+        "outcomes": [record["decision"]["outcome"] for record in rounds],
+        "reasons": [record["decision"]["reasons"] for record in rounds],
+    }
+
+
+def records(folder: Path) -> list[Note]:
+    """Return the records of a run's rounds."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("round_??/round.json"))]
+
+
+def data_folder(overrides: Sequence[str]) -> Path:
+    """Return the folder of the data set."""
+    return Path(load_config(CONFIG, overrides).data.train.annotations).parent
+
+
+def run(config: Path, overrides: Sequence[str], run_id: str) -> Path:
+    """Run the loop of a config with overrides, its log into results; return the run folder."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "flows.cli", "run", str(CONFIG), "--update", "--run-id", run_id]
+    command = [sys.executable, "-m", "flows.cli", "run", str(config), "--update", "--run-id", run_id]
     command += [part for override in overrides for part in ("--set", override)]
     log_path = RESULTS / f"{run_id}.log"
     with log_path.open("a", encoding="utf-8") as log:
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True, cwd=ROOT, env=dict(os.environ))
     log_path.write_text(log_path.read_text(encoding="utf-8").replace(str(ROOT), "."), encoding="utf-8")
-    return Path(load_config(CONFIG, overrides).runtime.artifacts) / run_id
+    return Path(load_config(config, overrides).runtime.artifacts) / run_id
 
 
 def merge_labels(data: Path, out: Path) -> Path:
@@ -136,13 +177,12 @@ def merge_labels(data: Path, out: Path) -> Path:
     return out
 
 
-def first_score(folder: Path) -> dict[str, Any]:
+def first_score(folder: Path) -> Note:
     """Return the score of a run's only student."""
-    record = json.loads((folder / "round_00" / "round.json").read_text())
-    return scored(folder / record["evaluation"]["path"])
+    return scored(folder / records(folder)[0]["evaluation"]["path"])
 
 
-def scored(evaluation: Path) -> dict[str, Any]:
+def scored(evaluation: Path) -> Note:
     """Return mIoU and IoU by class (None: no such pixel) of a published evaluation."""
     total = ConfusionTable.read(evaluation / "confusion.parquet").total()
     return {"miou": miou(total), "class_iou": [None if iou != iou else float(iou) for iou in iou_from(total)]}

@@ -1,120 +1,63 @@
-"""The page of the garbage6 measurement: gains with their spread over seeds, promised against real precision."""
+"""The page of the garbage6 measurement: recipes, policies, promised against real precision, IoU by class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from statistics import mean
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.garbage6_promises import promise_lines
+from benchmarks.garbage6_recipes import DEFAULT, POLICIES
+from benchmarks.garbage6_rows import Row, class_table, rows_of, score_table
 from benchmarks.page import last_lines
 
-LEAST_COVERAGE = 0.3  # of all pool pixels: a policy that labels less promises cheaply
+CAVEATS = """Caveats first. 49 labelled and 122 unlabelled photos, some 50 gate images, a small network, short schedules
+on a CPU: what wins here need not win with a large network trained for long. The best of several rounds would be
+optimistic, so the last student of each row is scored, whatever the gate said of it. Seeds: {num_seeds}; ± is the
+standard deviation over them, not an error of the mean; of small differences the sign is not certain. The share of the
+gap divides by (ceiling - control), itself uncertain: look at the seeds."""
+EQUAL = """Equal schedules: the last student of every row has as many iterations as control and ceiling, from the same
+initial weights. All: the iterations of all students that a row needs, one after the other. An iteration is a batch of
+labelled and pseudo-labelled images; consistency training looks at pool images beside that, in three views."""
 
 
 def page(result: Mapping[str, Any], stamp: str) -> str:
     """Return the result page."""
-    seeds, policies = result["seeds"], list(result["seeds"][0]["policies"])
+    seeds = result["seeds"]
+    policies = list(seeds[0]["policies"])
+    base = DEFAULT if DEFAULT in policies else policies[0]
+    by_policy = [Row(f"loop, {name}", "loop", [seed["policies"][name] for seed in seeds]) for name in policies]
+    recipes = rows_of(result, base)
     lines = [
-        f"# The loop on real photos, {stamp}", "",
-        "Caveats first: 49 labelled and 122 unlabelled photos, some 50 gate images, short schedules on a CPU. The best",
-        f"of several rounds would be optimistic, so the last is shown. Spread over {len(seeds)} seeds: min … max.", "",
-        "## Gate mIoU", "",
-        "| model | mean | seeds | above control | of the gap to the ceiling |", "|---|---|---|---|---|",
+        f"# The loop on real photos, {stamp}", "", CAVEATS.format(num_seeds=len(seeds)), "",
+        "## Recipes", "", EQUAL, "", *score_table(result, recipes), "",
+        "## What the gate said", "", *outcome_lines(result, [*by_policy, *recipes]), "",
+        "## Threshold policies", "", f"The loop with other thresholds, all else equal. Default: `{DEFAULT}`.", "",
+        *score_table(result, by_policy), "",
+        "## Pseudo-labels of round 1: promised and real", "", *promise_lines(seeds, policies), "",
+        "## IoU by class, mean over seeds", "", *class_table(result, recipes),
+        "", "## Settings", "", *settings(result),
     ]  # fmt: skip
-    control, ceiling = scores(seeds, "control"), scores(seeds, "ceiling")
-    named: list[tuple[str, list[float]]] = [
-        ("labelled only (round 0)", [seed["policies"][policies[0]]["rounds"][0]["miou"] for seed in seeds]),
-        ("control: labelled only, final schedule", control),
-        *((f"loop, {name}", [seed["policies"][name]["rounds"][-1]["miou"] for seed in seeds]) for name in policies),
-        ("ceiling: all labels, final schedule", ceiling),
-    ]  # fmt: skip
-    lines += [score_row(name, found, control, ceiling) for name, found in named]
-    lines += ["", "## What the gate said", ""]
-    lines += [f"- {policy}: {outcomes(seeds, policy)}" for policy in policies]
-    lines += ["", "## Pseudo-labels of round 1: promised and real", "", *promise_lines(seeds, policies)]
-    for policy in policies:
-        lines += ["", f"### {policy}, by class", "", *class_table(seeds, policy, result["classes"])]
-    if result["overrides"]:
-        lines += ["", f"Overrides: {', '.join(result['overrides'])}"]
     return "\n".join([*lines, *last_lines(result["environment"], "garbage6")])
 
 
-def scores(seeds: Sequence[Mapping[str, Any]], part: str) -> list[float]:
-    """Return the mIoU of a part, seed by seed."""
-    return [seed[part]["miou"] for seed in seeds]
+def outcome_lines(result: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    """Return the gate's outcomes of all seeds, rounds joined by commas, for rows of more than one round."""
+    seeds = [seed["seed"] for seed in result["seeds"]]
+    lines = []
+    for row in {row.title: row for row in rows}.values():
+        outcomes = [", ".join(note.get("outcomes", [])[1:]) for note in row.notes]
+        if any(outcomes) and row.title != "segloop":
+            lines.append(f"- {row.title}: {'; '.join(f'seed {s}: {o}' for s, o in zip(seeds, outcomes, strict=True))}")
+    return lines
 
 
-def score_row(name: str, found: Sequence[float], control: Sequence[float], ceiling: Sequence[float]) -> str:
-    """Return one row: mean, every seed, mean paired difference to control, share of the mean gap."""
-    gains = [one - other for one, other in zip(found, control, strict=True)]
-    gap = mean(ceiling) - mean(control)
-    share = f"{mean(gains) / gap:.0%}" if gap > 0 else "no gap"
-    each = " ".join(f"{value:.3f}" for value in found)
-    spread = f"{min(gains):+.3f} … {max(gains):+.3f}"
-    return f"| {name} | {mean(found):.3f} | {each} | {mean(gains):+.3f} ({spread}) | {share} |"
-
-
-def outcomes(seeds: Sequence[Mapping[str, Any]], policy: str) -> str:
-    """Return the gate's outcomes of all seeds, rounds joined by commas."""
-    return "; ".join(f"seed {seed['seed']}: {', '.join(seed['policies'][policy]['outcomes'])}" for seed in seeds)
-
-
-def promise_lines(seeds: Sequence[Mapping[str, Any]], policies: Sequence[str]) -> list[str]:
-    """Return, per policy and pooled over classes and seeds, what calib promised and what the truth says."""
-    table = [
-        "Expected: precision on calib, weighted by kept pixels. Held: classes whose real precision is not under the",
-        f"lower end of the interval promised. Under {LEAST_COVERAGE:.0%} coverage is marked: little is no merit.",
-        "", "| policy | expected precision | real precision | coverage | promises held |", "|---|---|---|---|---|",
-    ]  # fmt: skip
-    for policy in policies:
-        runs = [seed["policies"][policy] for seed in seeds]
-        coverage = mean(run["real"]["all"]["coverage"] for run in runs)
-        mark = "" if coverage >= LEAST_COVERAGE else " (too little)"
-        held = [row for run in runs for row in promises(run)]
-        table.append(
-            f"| {policy} | {mean(expected_of(run) for run in runs):.3f} | "
-            f"{mean(run['real']['all']['precision'] for run in runs):.3f} | {coverage:.3f}{mark} | "
-            f"{sum(held)} of {len(held)} |"
-        )
-    return table
-
-
-def expected_of(run: Mapping[str, Any]) -> float:
-    """Return the expected precision over all classes, weighted by the pixels kept of each."""
-    pairs = [
-        (promised["precision"]["point"], real["kept_pixels"])
-        for promised, real in zip(run["promised"], run["real"]["classes"], strict=True) if promised["precision"]
-    ]  # fmt: skip
-    weight = sum(pixels for _, pixels in pairs)
-    return sum(point * pixels for point, pixels in pairs) / weight if weight else 0.0
-
-
-def promises(run: Mapping[str, Any]) -> list[bool]:
-    """Return, for every class with a promise and a kept pixel, whether the real precision kept it."""
-    return [
-        real["precision"] >= promised["precision"]["low"]
-        for promised, real in zip(run["promised"], run["real"]["classes"], strict=True)
-        if promised["precision"] and real["precision"] is not None
-    ]
-
-
-def class_table(seeds: Sequence[Mapping[str, Any]], policy: str, classes: Sequence[str]) -> list[str]:
-    """Return the means over seeds of each class: expected and real precision, coverage, IoU of control and loop."""
-    rows = ["| class | expected | real | coverage | IoU control | IoU loop |", "|---|---|---|---|---|---|"]
-    for index, name in enumerate(classes):
-        runs = [seed["policies"][policy] for seed in seeds]
-        cells = [
-            shown(lambda run, i=index: (run["promised"][i]["precision"] or {}).get("point"), runs),
-            shown(lambda run, i=index: run["real"]["classes"][i]["precision"], runs),
-            shown(lambda run, i=index: run["real"]["classes"][i]["coverage"], runs),
-            shown(lambda seed, i=index: seed["control"]["class_iou"][i], seeds),
-            shown(lambda run, i=index: run["rounds"][-1]["class_iou"][i], runs),
-        ]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return rows
-
-
-def shown(value_of: Callable[[Any], float | None], rows: Sequence[Any]) -> str:
-    """Return the mean of a value over the rows that have it, as text."""
-    found = [value for value in map(value_of, rows) if value is not None]
-    return f"{mean(found):.3f}" if found else "–"
+def settings(result: Mapping[str, Any]) -> list[str]:
+    """Return what was measured at which commit, and the overrides of all runs."""
+    parts: dict[str, list[str]] = {}
+    for seed in result["seeds"]:
+        notes = {"control": seed["control"], "ceiling": seed["ceiling"], **seed["policies"], **seed["recipes"]}
+        for name, note in notes.items():
+            parts.setdefault(note.get("commit", "not noted"), []).append(f"{name} {seed['seed']}")
+    lines = [f"- commit {commit[:12]}: {', '.join(names)} (part, seed)" for commit, names in parts.items()]
+    lines += [f"- policy `{name}`: {', '.join(POLICIES[name])}" for name in result["seeds"][0]["policies"]]
+    return lines + ([f"- overrides: {', '.join(result['overrides'])}"] if result["overrides"] else [])
