@@ -12,6 +12,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from segcore.errors import SegloopError
@@ -36,7 +37,7 @@ def check(job: CheckJob) -> list[dict[str, Any]]:
     findings = [finding(lambda: try_device(job.device))]
     if findings[0]["severity"] == "error":
         return findings
-    findings.append(finding(lambda: try_model(job)))
+    findings += [finding(partial(try_model, job, field)) for field in job.models]
     if job.teacher is not None:
         given = job.teacher
         findings.append(finding(lambda: try_teacher(given)))
@@ -57,17 +58,21 @@ def try_device(device: str) -> str:
     return f"device: {torch_device(device)}"
 
 
-def try_model(job: CheckJob) -> str:
-    """Build the network with its starting weights and its loss; return its size in words."""
+def try_model(job: CheckJob, field: str) -> str:
+    """Build a network with its starting weights and its loss; return its size in words."""
+    from segcore.nn.consistency import require_one_output
     from segcore.nn.loss.apply import LossPlan, apply_loss
     from segcore.nn.networks import model_config, started_student
 
-    network, report = started_student(job.model, model_config(job.model, job.size))
-    any_weights = None if job.loss.class_weights == "none" else (1.0,) * len(job.model.class_names)
+    model = job.models[field]
+    network, report = started_student(model, model_config(model, job.size))
+    any_weights = None if job.loss.class_weights == "none" else (1.0,) * len(model.class_names)
     apply_loss(network, LossPlan(job.loss, any_weights, job.size))
+    if job.consistency:
+        require_one_output(network, job.size)
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
-    weights = "random weights" if report is None else f"weights {job.model.weights}: {report}"
-    return f"model: {num_parameters / 1e6:.1f} million parameters, {weights}"
+    weights = "random weights" if report is None else f"weights {model.weights}: {report}"
+    return f"{field}: {num_parameters / 1e6:.1f} million parameters, {weights}"
 
 
 def try_teacher(job: ImportJob) -> str:

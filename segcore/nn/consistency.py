@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from segcore.config.student_schema import ConsistencyConfig
 from segcore.errors import ConfigError
 
+TRIAL_PX = 128
 Features = Sequence[torch.Tensor]
 
 
@@ -176,10 +177,12 @@ def box_masks(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def require_one_output(network: BaseSegmentor, size: int) -> EncoderDecoder:
     """Return a network that consistency training can be done with; ConfigError for one with other parts.
 
-    It is tried in training mode on two grey images of size px: heads such as PIDNet's give more then than logits.
+    It is tried in training mode on two grey images, of size px or less: heads such as PIDNet's give more then than
+    logits.
     """
     if isinstance(network, EncoderDecoder) and not isinstance(network.decode_head, nn.ModuleList):
-        images = torch.zeros((2, 3, size, size), device=next(network.parameters()).device)
+        side = min(size, TRIAL_PX)
+        images = torch.zeros((2, 3, side, side), device=next(network.parameters()).device)
         with still_statistics(network.train()):
             features = network.backbone(images)
             given = network.decode_head.forward(network.neck(features) if network.with_neck else features)

@@ -139,16 +139,18 @@ class ImportJob:
 
 @dataclass(frozen=True)
 class CheckJob:
-    """A model to be tried before a run starts.
+    """The models to be tried before a run starts.
 
-    size: longer image side of training, px. teacher: None without one. loss: what its heads will be asked for.
+    models: by the config's field that names them. size: longer image side of training, px. teacher: None without one.
+    loss: what their heads will be asked for. consistency: whether they must be fit for consistency training.
     """
 
-    model: ModelSpec
+    models: dict[str, ModelSpec]
     size: int
     teacher: ImportJob | None
     device: str = "auto"
     loss: LossConfig = field(default_factory=LossConfig)
+    consistency: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,12 +118,13 @@ def missing_files(config: RunConfig) -> Iterator[CheckFinding]:
 def check_job(config: RunConfig, classes: ClassMap) -> CheckJob:
     """Return what the child is to try."""
     given = config.model.teacher
-    model = model_spec(config.model, classes)
+    models = {field: model_spec(model, classes) for field, model in models_of(config).items()}
     teacher = None
     if given is not None:
         files = str(given.checkpoint), str(given.config)
         teacher = ImportJob(*files, classes.names, classes.palette, config.train.size, out_dir="")
-    return CheckJob(model, config.train.size, teacher, config.runtime.device, config.train.loss)
+    consistency = config.student.consistency is not None
+    return CheckJob(models, config.train.size, teacher, config.runtime.device, config.train.loss, consistency)
 
 
 def ask_child(job: CheckJob) -> Iterator[CheckFinding]:

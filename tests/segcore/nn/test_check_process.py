@@ -11,9 +11,9 @@ from segcore.process.jobs import CheckJob, ImportJob, ModelSpec, check_job_text,
 NAMES, PALETTE = ("background", "red"), ((0, 0, 0), (255, 0, 0))
 
 
-def job(weights=None, teacher=None, device="cpu"):
+def job(weights=None, teacher=None, device="cpu", more=None):
     model = ModelSpec("efficientnet_lite0_upernet", None, weights, 16, NAMES, PALETTE)
-    return CheckJob(model, 64, teacher, device)
+    return CheckJob({"model": model, **(more or {})}, 64, teacher, device, consistency=True)
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,14 @@ def test_a_model_that_can_be_built_is_told_by_size():
     device, model = check(job())
     assert (device["severity"], model["severity"]) == ("ok", "ok")
     assert model["message"].startswith("model: 3.")
+
+
+def test_every_model_is_tried_and_one_with_several_outputs_is_refused_for_consistency_training():
+    pidnet = ModelSpec("pidnet_small", None, None, None, NAMES, PALETTE, tiny=True)
+    _, model, grown = check(job(more={"student.growing[0]": pidnet}))
+    assert model["severity"] == "ok"
+    assert (grown["severity"], grown["exit_code"]) == ("error", 2)
+    assert "student.consistency needs" in grown["message"]
 
 
 def test_weights_of_another_network_are_a_checkpoint_error(tmp_path):
