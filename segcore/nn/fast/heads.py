@@ -13,49 +13,60 @@ from mmcv.cnn import ConvModule
 from mmseg.models import BaseSegmentor
 from mmseg.models.decode_heads import PSPHead, SegformerHead, UPerHead
 from mmseg.models.utils import resize
-from torch import Tensor
+from torch import Tensor, nn
 
 from segcore.nn.fast.upsampled_convolution import UpsampledConvolution, suits
 
 Features = Sequence[Tensor]
 
 
-def fuse_decode_head(network: BaseSegmentor) -> str:
-    """Let the decode head convolve before it upsamples, in place; return what was done, "" if nothing could be."""
+Replacement = Callable[[nn.Conv2d, Sequence[int], bool], nn.Module]  # convolution, channels of maps, align_corners
+
+
+def fuse_decode_head(network: BaseSegmentor, replacement: Replacement = UpsampledConvolution) -> str:
+    """Let the decode head convolve before it upsamples, in place; return what was done, "" if nothing could be.
+
+    replacement: makes what stands for a convolution from then on; the default is for inference only.
+    """
     head = network.decode_head
     fuse = FUSIONS.get(type(head))
-    return f"{type(head).__name__} convolves before it upsamples" if fuse is not None and fuse(head) else ""
+    fused = fuse is not None and fuse(head, replacement)
+    return f"{type(head).__name__} convolves before it upsamples" if fused else ""
 
 
-def fuse_uper_head(head: UPerHead) -> bool:
+def fuse_uper_head(head: UPerHead, replacement: Replacement) -> bool:
     """Change a UPerHead in place, if its convolutions are of the usual kind, and return whether they are."""
     if not (convolves_only(head.bottleneck) and convolves_only(head.fpn_bottleneck)):
         return False
-    take_maps(head.bottleneck, pyramid_channels(head, head.in_channels[-1]), head.align_corners)
-    take_maps(head.fpn_bottleneck, [head.channels] * len(head.in_channels), head.align_corners)
+    levels = [head.channels] * len(head.in_channels)
+    pooled = pyramid_channels(head, head.in_channels[-1])
+    head.bottleneck.conv = replacement(head.bottleneck.conv, pooled, head.align_corners)
+    head.fpn_bottleneck.conv = replacement(head.fpn_bottleneck.conv, levels, head.align_corners)
     head.forward = partial(uper_head_forward, head)
     return True
 
 
-def fuse_psp_head(head: PSPHead) -> bool:
+def fuse_psp_head(head: PSPHead, replacement: Replacement) -> bool:
     """Change a PSPHead in place, if its convolution is of the usual kind, and return whether it is."""
     if not convolves_only(head.bottleneck):
         return False
-    take_maps(head.bottleneck, pyramid_channels(head, head.in_channels), head.align_corners)
+    pooled = pyramid_channels(head, head.in_channels)
+    head.bottleneck.conv = replacement(head.bottleneck.conv, pooled, head.align_corners)
     head.forward = partial(psp_head_forward, head)
     return True
 
 
-def fuse_segformer_head(head: SegformerHead) -> bool:
+def fuse_segformer_head(head: SegformerHead, replacement: Replacement) -> bool:
     """Change a SegformerHead in place, if it upsamples and convolves in the usual way, and return whether it does."""
     if head.interpolate_mode != "bilinear" or not convolves_only(head.fusion_conv):
         return False
-    take_maps(head.fusion_conv, [head.channels] * len(head.in_channels), head.align_corners)
+    levels = [head.channels] * len(head.in_channels)
+    head.fusion_conv.conv = replacement(head.fusion_conv.conv, levels, head.align_corners)
     head.forward = partial(segformer_head_forward, head)
     return True
 
 
-FUSIONS: dict[type, Callable[[Any], bool]] = {
+FUSIONS: dict[type, Callable[[Any, Replacement], bool]] = {
     UPerHead: fuse_uper_head,
     PSPHead: fuse_psp_head,
     SegformerHead: fuse_segformer_head,
@@ -69,7 +80,10 @@ def uper_head_forward(head: UPerHead, features: Features) -> Tensor:
     laterals.append(head.bottleneck(pyramid(head, inputs[-1])))
     for level in range(len(laterals) - 1, 0, -1):
         size = laterals[level - 1].shape[2:]
-        laterals[level - 1] += resize(laterals[level], size=size, mode="bilinear", align_corners=head.align_corners)
+        coarser = resize(laterals[level], size=size, mode="bilinear", align_corners=head.align_corners)
+        laterals[level - 1] = (
+            laterals[level - 1] + coarser
+        )  # not in place: in training the lateral's ReLU needs its own
     maps = [convolution(x) for convolution, x in zip(head.fpn_convs, laterals[:-1], strict=True)]
     return logits_of(head, head.fpn_bottleneck([*maps, laterals[-1]]))
 
@@ -106,8 +120,3 @@ def convolves_only(module: ConvModule) -> bool:
     """Return whether a ConvModule begins with a plain convolution that can take maps one by one."""
     plain = not (module.with_explicit_padding or module.with_spectral_norm)
     return plain and module.order[0] == "conv" and suits(module.conv)
-
-
-def take_maps(module: ConvModule, channels: Sequence[int], align_corners: bool) -> None:
-    """Let a ConvModule take a list of maps of any sizes instead of their concatenation at the first one's."""
-    module.conv = UpsampledConvolution(module.conv, channels, align_corners)
