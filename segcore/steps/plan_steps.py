@@ -20,7 +20,11 @@ from segcore.store.steps import Step, difference
 Verdict = Literal["reuse", "redo", "new", "after", "again", "refused"]
 CONFIG_NAMES = {
     "views": "label", "chosen": "pool", "seed": "loop.seed", "share": "filter.share", "iterations": "train.iterations",
+    "start": "student.start", "unlabelled": "pool",
     "max_megapixels": "data.max_megapixels", "has_val": "data.val", "has_teacher": "model.teacher",
+}  # fmt: skip
+LATER_NAMES = {
+    "train.iterations": "train.round_iterations (else train.iterations)", "train.lr": "train.round_lr (else train.lr)",
 }  # fmt: skip
 
 
@@ -75,11 +79,11 @@ def resumed(run: Run, step: Step) -> tuple[float, str]:
 def config_names(inputs: Sequence[str], place: str) -> tuple[str, ...]:
     """Return the names of a step's inputs as the config calls them, as far as it does; each once, in order."""
     names = []
+    later = not place.startswith(round_or_final(0))
     for name in inputs:
         first, dot, rest = name.partition(".")
-        if first == "iterations" and not place.startswith(round_or_final(0)):
-            first = "train.round_iterations (else train.iterations)"
-        names.append(CONFIG_NAMES.get(first, first) + dot + rest)
+        changed = CONFIG_NAMES.get(first, first) + dot + rest
+        names.append(LATER_NAMES.get(changed, changed) if later else changed)
     return tuple(dict.fromkeys(names))
 
 
