@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.students import train_students
 from segcore.records import Checkpoint, RoundRecord
 from segcore.steps.decide import DecideSpec, teacher_of
 from segcore.steps.evaluate import EvaluateSpec
@@ -12,14 +13,14 @@ from segcore.steps.given_teacher import has_given_teacher
 from segcore.steps.index import Index
 from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import label_specs
-from segcore.steps.places import evaluation_place, student_place
+from segcore.steps.places import evaluation_place
 from segcore.steps.pseudo_labels import filter_spec
 from segcore.steps.quality_card import InspectSpec
 from segcore.steps.run import Run, stops_together
-from segcore.steps.train import TrainSpec
+from segcore.steps.student_specs import round_spec
 from tasks import steps
 from tasks.cancel import stops_when_cancelled
-from tasks.labelling import LABEL_THREADS, free_device
+from tasks.labelling import LABEL_THREADS
 
 
 @flow(
@@ -38,10 +39,9 @@ def pseudo_label_round(
         pool = NO_LABELS if teacher is None else label_pool(run, index, history, teacher)
         if pool.stop is not None:
             return StoppedByAlarm(round_index, pool.stop, pool.card)
-        free_device()
-        spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
+        spec = round_spec(run, index, round_index, pool.pseudo_labels, teacher)
         given = round_index == 0 and has_given_teacher(run)
-        student = (steps.import_teacher if given else steps.train_student).submit(spec).result()
+        student = steps.import_teacher.submit(spec).result() if given else train_students(spec)
         scored = EvaluateSpec(run, index, student.checkpoint, evaluation_place(round_index))
         evaluation = steps.evaluate_student.submit(scored).result()
         decision = DecideSpec(run, index, history, teacher, student, evaluation, pool.pseudo_labels, pool.card)

@@ -15,6 +15,7 @@ from segcore.steps import (
     outputs,
     pseudo_labels,
     quality_card,
+    student_ensemble,
     train,
 )
 from segcore.steps.run import Run
@@ -40,6 +41,18 @@ def train_student(spec: train.TrainSpec) -> Any:
     student = train.train(spec)
     cards.trained(spec, student)
     return shown(student)
+
+
+@step(name="ask-member", task_run_name="{spec.train.place} votes on calib")
+def ask_member(spec: student_ensemble.TrainedMember) -> Any:
+    """Have one model of an ensemble vote on calib."""
+    return shown(student_ensemble.ask(spec))
+
+
+@step(name="join-students", task_run_name="join {spec.train.place} and its members")
+def join_students(spec: student_ensemble.JoinSpec) -> Any:
+    """Choose members and their weights on calib; from then on they are one student."""
+    return shown(student_ensemble.join(spec))
 
 
 @step(

@@ -15,6 +15,8 @@ FILES = {
     "report.html": "the whole run on one page, with plots and pictures",
     "model.pth": "weights of the best round",
     "model_config.py": "opens them in plain mmsegmentation",
+    "ensemble": "the models of the best round, which vote together",
+    "refit/ensemble": "the ensemble of the final refit on all labels: not scored",
     "refit/model.pth": "weights of the final refit on all labels: not scored",
     "annotations.json": "pseudo-annotations, COCO",
     "index_png": "the same as label maps",

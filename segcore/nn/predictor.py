@@ -22,12 +22,14 @@ from segcore.errors import StepError
 from segcore.nn.batch_size import MAX_GROUP_BYTES, GroupLimit, logits_bytes, pass_budget
 from segcore.nn.devices import labelling_precision, torch_device
 from segcore.nn.final_maps import FinalMaps, final_maps
+from segcore.nn.lanes import Lanes, lanes_of
 from segcore.nn.passes import PassBudget, is_out_of_memory, release_memory
 from segcore.nn.read_ahead import Decoded, Image, Reader
-from segcore.nn.teacher import Teacher, open_teachers
-from segcore.nn.tta import ViewSpec, view_logits
+from segcore.nn.teacher import Teacher, open_earlier, open_teachers
+from segcore.nn.tta import ViewSpec, one_view, view_logits
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest
 from segcore.pseudo.predictions import PredictionWriter
+from segcore.pseudo.votes import VoteWriter, votes_path
 from segcore.records import Quarantined
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ Progress = Callable[[int, Sequence[str]], None]  # images done, ids being worked
 class Predictor:
     """Teachers ready to label images.
 
+    limit: of each lane. earlier: checkpoints along the teachers' trainings, whose agreement with them is noted.
     num_labelled: images so far, over all requests. memory_reason: why the last image did not fit, None if all did.
     """
 
@@ -50,6 +53,8 @@ class Predictor:
     budget: PassBudget
     limit: GroupLimit
     one_by_one: bool
+    lanes: Lanes
+    earlier: tuple[Teacher, ...] = ()
     num_labelled: int = 0
     memory_reason: str | None = None
 
@@ -61,14 +66,15 @@ class Predictor:
         """
         quarantined: list[Quarantined] = []
         part = Path(request.out + ".part")
-        with PredictionWriter(part) as writer, ThreadPoolExecutor(1) as thread:
+        votes = votes_path(Path(request.out))
+        with PredictionWriter(part) as writer, VoteWriter(votes) as voter, ThreadPoolExecutor(1) as thread:
             unwritten: deque[Future[None]] = deque()
             with closing(self.announced(request.images, progress)) as groups:
                 for found in (found for group in groups for found in self.labelled(group)):
                     if isinstance(found, Quarantined):
                         quarantined.append(found)
                         continue
-                    unwritten.append(thread.submit(write, writer, found))
+                    unwritten.append(thread.submit(write, writer, voter, found))
                     if len(unwritten) > MAX_UNWRITTEN:
                         unwritten.popleft().result()
             for written in unwritten:
@@ -97,9 +103,10 @@ class Predictor:
         num_bytes = 0
         with closing(self.reader.ahead(images)) as decoded:
             for image, pixels in decoded:
+                most = self.lanes.count * self.lanes.turns * self.limit.images(self.budget)
                 group.append((image, pixels))
                 num_bytes += 0 if isinstance(pixels, Quarantined) else pixels.nbytes
-                if len(group) >= self.limit.images(self.budget) or num_bytes >= MAX_GROUP_BYTES:
+                if len(group) >= most or num_bytes >= MAX_GROUP_BYTES:
                     yield group
                     group, num_bytes = [], 0
         if group:
@@ -113,9 +120,19 @@ class Predictor:
             yield pixels if isinstance(pixels, Quarantined) else next(made)
 
     def label(self, group: Sequence[tuple[PredictImage, Image]]) -> list[FinalMaps | Quarantined]:
+        """Return the maps of the images of a group, worked on side by side; with too little memory, in one lane."""
+        try:
+            made: list[FinalMaps | Quarantined] = self.lanes.run(self.label_together, group)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            release_memory()
+            made = self.label_in_one_lane(group)
+        self.num_labelled += sum(not isinstance(maps, Quarantined) for maps in made)
+        return made
+
+    def label_in_one_lane(self, group: Sequence[tuple[PredictImage, Image]]) -> list[FinalMaps | Quarantined]:
         """Return the maps of images that are worked on together; with too little memory, of fewer at once."""
-        if not group:
-            return []
         try:
             return self.label_together(group)
         except RuntimeError as error:
@@ -125,16 +142,19 @@ class Predictor:
         if not self.budget.halve() and len(group) == 1:
             return [self.too_large(*group[0])]
         middle = (len(group) + 1) // 2
-        return self.label(group[:middle]) + self.label(group[middle:])
+        return self.label_in_one_lane(group[:middle]) + self.label_in_one_lane(group[middle:])
 
     def label_together(self, group: Sequence[tuple[PredictImage, Image]]) -> list[FinalMaps | Quarantined]:
         """Return the maps of images whose views share forward passes."""
+        if not group:
+            return []
         with torch.inference_mode():
-            logits = view_logits(self.teachers, [pixels for _, pixels in group], self.spec, self.budget)
+            images = [pixels for _, pixels in group]
+            logits = view_logits(self.teachers, images, self.spec, self.budget)
+            earlier = view_logits(self.earlier, images, one_view(self.spec), self.budget) if self.earlier else []
             made: list[FinalMaps | Quarantined] = []
             for image, _ in group:
-                made.append(final_maps(image, logits.pop(0), self.teachers))
-        self.num_labelled += len(made)
+                made.append(final_maps(image, logits.pop(0), self.teachers, earlier.pop(0) if earlier else None))
         return made
 
     def too_large(self, image: PredictImage, pixels: Image) -> Quarantined:
@@ -146,9 +166,12 @@ class Predictor:
         return Quarantined(image.image_id, self.memory_reason)
 
 
-def write(writer: PredictionWriter, maps: FinalMaps) -> None:
-    """Write the prediction of an image as soon as it has come from the device."""
+def write(writer: PredictionWriter, voter: VoteWriter, maps: FinalMaps) -> None:
+    """Write the prediction of an image as soon as it has come from the device, and its votes if it has any."""
     writer.write(maps.prediction())
+    votes = maps.votes()
+    if votes is not None:
+        voter.write(votes)
 
 
 def open_predictor(job: PredictJob) -> Predictor:
@@ -157,12 +180,14 @@ def open_predictor(job: PredictJob) -> Predictor:
     precision = labelling_precision(job.label.precision, device)
     teachers = open_teachers(job, device, precision)
     spec = ViewSpec(job.label.sizes, job.label.flip, job.label.resize, precision, device)
+    earlier = open_earlier(job, one_view(spec).sizes, device, precision)
     budget = pass_budget(teachers, spec)
-    limit = GroupLimit(spec, teachers, logits_bytes(device))
+    lanes = lanes_of(device)
+    limit = GroupLimit(spec, teachers, logits_bytes(device) // lanes.count, earlier)
     reader = Reader(job.max_megapixels, job.num_threads or min(os.cpu_count() or 1, 4))
     log.info(
-        "labelling on %s, %s: %s; forward passes of at most %.2f megapixels, %d images together",
+        "labelling on %s, %s: %s; forward passes of at most %.2f megapixels, %d images together in each of %d lanes",
         *(device, precision, "; ".join(teacher.fast.description for teacher in teachers)),
-        *(budget.pixels / 1e6, 1 if job.one_by_one else limit.images(budget)),
+        *(budget.pixels / 1e6, 1 if job.one_by_one else limit.images(budget), lanes.count),
     )
-    return Predictor(teachers, spec, reader, budget, limit, job.one_by_one)
+    return Predictor(teachers, spec, reader, budget, limit, job.one_by_one, lanes, earlier)

@@ -12,10 +12,12 @@ from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.index import Index, class_map_of
 from segcore.steps.places import student_place
 from segcore.steps.run import Run
+from segcore.steps.student_ensemble import num_models
 from segcore.steps.train import PseudoLabels, Student
 from segcore.store.disk import written
 from segcore.store.durable import make_folders, replace_file
 from segcore.store.events import append_event, read_events
+from segcore.store.layout import member_place
 from segcore.store.run_file import canonical_indented
 from segcore.trust.gate import GateSpec, gate
 from segcore.trust.loop_policy import next_teacher, round_seed, wants_another_round, winner
@@ -114,7 +116,11 @@ def training_hours(run: Run, num_rounds: int) -> float:
 
     Later trainings are not counted: a finished run that is started again would stop earlier than it did.
     """
-    students = {student_place(round_index) for round_index in range(num_rounds)}
+    students = {
+        member_place(student_place(round_index), model)
+        for round_index in range(num_rounds)
+        for model in range(num_models(run))
+    }
     done = (event for event in read_events(run.path) if event["event"] == "step_done" and event["place"] in students)
     return sum(float(event["seconds"]) for event in done) / 3600
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segcore.config.schema import RunConfig
-from segcore.process.jobs import TeacherFiles, earlier_file
 from segcore.pseudo.selection import reliable_share
-from segcore.records import Checkpoint
-from segcore.steps.run import Run
 from segcore.store.canonical import file_sha256
 
 KEPT = "earlier_*.pth"
@@ -28,12 +25,6 @@ def earlier_iterations(config: RunConfig, round_index: int, iterations: int) -> 
     if config.filter.reliability != "checkpoints" or share >= 1:
         return ()
     return tuple(iterations * part // PARTS for part in range(1, PARTS))
-
-
-def earlier_teachers(run: Run, checkpoint: Checkpoint) -> tuple[TeacherFiles, ...]:
-    """Return the weights that were kept on the way to a checkpoint, oldest first."""
-    folder, config = (run.path / checkpoint.path).parent, str(run.path / checkpoint.config)
-    return tuple(TeacherFiles(str(folder / earlier_file(index)), config) for index in range(len(checkpoint.earlier)))
 
 
 def earlier_digests(folder: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from segcore.errors import ConfigError
 from segcore.process.jobs import TeacherFiles
 from segcore.records import ClassMap
 from segcore.steps.config_chain import config_sha256
+from segcore.steps.ensemble_files import is_ensemble
 from segcore.steps.model_files import ModelFiles, ModelRequest, checkpoint_file, find_model
 from segcore.steps.train import MODEL_CONFIG
 from segcore.store.canonical import file_sha256
@@ -53,16 +54,17 @@ class Ensemble:
     def teachers(self) -> tuple[TeacherFiles, ...]:
         """Return the models as the prediction program is told of them."""
         return tuple(
-            TeacherFiles(str(model.checkpoint), str(model.config), weight)
+            replace(files, weight=files.weight * weight)
             for model, weight in zip(self.models, self.weights, strict=True)
+            for files in model.teachers
         )
 
     @cached_property
     def digests(self) -> tuple[tuple[str, str, float], ...]:
         """Return the sha256 of weights, of config and its bases, and the weight of each model in the vote."""
         return tuple(
-            (file_sha256(model.checkpoint), config_sha256(model.config), weight)
-            for model, weight in zip(self.models, self.weights, strict=True)
+            (file_sha256(Path(files.checkpoint)), config_sha256(Path(files.config)), files.weight)
+            for files in self.teachers
         )
 
 
@@ -97,7 +99,10 @@ def matched_configs(models: Sequence[ModelRequest], configs: Sequence[str]) -> l
 
 def has_own_config(model: ModelRequest) -> bool:
     """Return whether the config of a model lies beside its weights."""
-    return model.checkpoint is None or Path(model.checkpoint).resolve().with_name(MODEL_CONFIG).is_file()
+    if model.checkpoint is None:
+        return True
+    path = Path(model.checkpoint).resolve()
+    return is_ensemble(path) or path.with_name(MODEL_CONFIG).is_file()
 
 
 def matched_weights(weights: Sequence[float], num_models: int) -> tuple[float, ...]:

@@ -21,15 +21,16 @@ from segcore.steps.chains import Chain
 from segcore.steps.index import class_map_of, ground_truth_path, images_of
 from segcore.steps.kept_outputs import keep_or_make
 from segcore.steps.label import PREDICTIONS, LabelledShard
-from segcore.steps.model_files import CLASSES, class_document
+from segcore.steps.model_files import class_document
 from segcore.steps.out_of_fold import SCORES, SUSPICIOUS, OutOfFold, predictions_of
-from segcore.steps.outputs import LABEL_FILES, make_submission, place_file, place_index_pngs, place_model
+from segcore.steps.outputs import LABEL_FILES, make_submission, place_index_pngs
+from segcore.steps.placed_models import place_model
 from segcore.steps.report import overlay, transductive
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
 from segcore.steps.train import PseudoLabels
 from segcore.store.disk import written
-from segcore.store.durable import replace_file, sync_file, sync_folder
+from segcore.store.durable import place_file, replace_file, sync_file, sync_folder
 from segcore.store.environment import environment
 
 logger = logging.getLogger(__name__)
@@ -107,10 +108,7 @@ def place_members(spec: FoldsSpec, folder: Path) -> None:
         own = folder / f"fold_{chain.fold_index}"
         if own.name in kept:
             own.mkdir(exist_ok=True)
-            place_model(chain.run, chain.student, own)
-            classes = class_document(class_map_of(chain.run, chain.index))
-            replace_file(own / CLASSES, classes.encode("ascii"))
-            sync_folder(own)
+            place_model(chain.run, chain.student, own, class_document(class_map_of(chain.run, chain.index)))
 
 
 def place_labels(spec: FoldsSpec, labels: PseudoLabels, folder: Path) -> None:

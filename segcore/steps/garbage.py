@@ -28,9 +28,9 @@ from segcore.store.verify import NOT_STEPS, has_key
 
 # where the loop publishes; what other programs leave elsewhere is not ours to judge
 LOOP_PLACES = re.compile(
-    r"index|round_\d{2,}/(student|control|evaluation|control_evaluation)"
+    r"index|round_\d{2,}/(evaluation|control_evaluation|(student|control|(control_)?votes)(_\d+)?|(control_)?ensemble)"
     r"|(round_\d{2,}|final)/(labels/shard_\d{4,}|calibration|pseudo_labels|card|guarded_labels)"
-    r"|final/(report_evaluation|refit)"
+    r"|final/(report_evaluation|refit(_\d+)?|refit_ensemble)"
 )
 SHARED_PLACES = re.compile(r".*/labels/shard_\d{4,}")  # other rounds may reuse them (segcore/steps/label.py)
 TEMPORARY = re.compile(r"\..+\.(new|\d+\.tmp)")  # written beside a file before it is replaced

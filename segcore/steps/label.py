@@ -11,11 +11,12 @@ from typing import Any
 
 from segcore.config.data_schema import PoolConfig
 from segcore.data.roles import pool_images
-from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
+from segcore.process.jobs import PredictImage, PredictJob
 from segcore.process.labeller import LabellerSpec
 from segcore.process.labellers import Crew, labellers
 from segcore.pseudo.shards import num_shards_for, plan_shards
 from segcore.records import Checkpoint, ImageRecord, StepOutput
+from segcore.steps.ensemble_files import earlier_teachers, teachers_of
 from segcore.steps.index import Index, cached_images, class_map_of, image_path, index_path
 from segcore.steps.labelling_tally import LabellingTally, labelling_tally
 from segcore.steps.run import Run, cancelled, ensure_step, lock_descriptors
@@ -26,7 +27,7 @@ from segcore.store.steps import Step
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3  # 2: predictions come with their histograms; 3: with the agreement of views
+VERSION = 4  # 2: predictions come with their histograms; 3: agreement of views; 4: of checkpoints
 PREDICTIONS = "predictions.parquet"
 
 
@@ -104,7 +105,9 @@ def label_step(spec: LabelSpec) -> Step:
 def prediction_inputs(run: Run, checkpoint: Checkpoint, images: Sequence[ImageRecord]) -> dict[str, Any]:
     """Return everything that decides what a checkpoint predicts on images."""
     views = run.config.label.model_dump(mode="json", include={"sizes", "flip", "precision", "resize"})
+    earlier = {"earlier": list(checkpoint.earlier)} if checkpoint.earlier else {}
     return {
+        **earlier,
         "weights": checkpoint.digest,
         "model_config": file_sha256(run.path / checkpoint.config),
         "views": views,
@@ -146,12 +149,13 @@ def tally_of(spec: LabelSpec) -> LabellingTally:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What to predict and where the file goes. on_progress: told how many images are done."""
+    """What to predict and where the file goes. on_progress: told how many images are done. vote_px: as PredictImage."""
 
     images: Sequence[ImageRecord]
     work: Path
     log_path: Path
     on_progress: Callable[[int], None] | None = None
+    vote_px: int | None = None
 
 
 def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) -> dict[str, Any]:
@@ -161,7 +165,7 @@ def predict(run: Run, index: Index, checkpoint: Checkpoint, what: Prediction) ->
 
 def predict_by(run: Run, labeller: Crew, what: Prediction) -> dict[str, Any]:
     """Have labelling processes predict images into predictions.parquet; return counts and quarantined images."""
-    images = [PredictImage(i.image_id, str(image_path(run, i)), small_size(run, i)) for i in what.images]
+    images = [PredictImage(i.image_id, str(image_path(run, i)), small_size(run, i), what.vote_px) for i in what.images]
     done = labeller.predict(images, what.work / PREDICTIONS, what.on_progress)
     return {
         "num_images": len(images) - len(done),
@@ -172,12 +176,13 @@ def predict_by(run: Run, labeller: Crew, what: Prediction) -> dict[str, Any]:
 def labeller_for(run: Run, index: Index, checkpoint: Checkpoint, log_path: Path) -> Crew:
     """Return the long-lived processes that hold this checkpoint; started on first use, shared by all shards."""
     job = PredictJob(
-        teachers=(TeacherFiles(str(run.path / checkpoint.path), str(run.path / checkpoint.config)),),
+        teachers=teachers_of(run, checkpoint),
         num_classes=class_map_of(run, index).num_classes,
         label=run.config.label,
         device=run.config.runtime.device,
         max_megapixels=run.config.data.max_megapixels,
         expected_images=sum(len(images) for images in shards_of(run, index, final=False).values()),
+        earlier=earlier_teachers(run, checkpoint),
     )
     return labellers.get(labeller_spec(run, job, log_path))
 

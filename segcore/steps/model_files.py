@@ -13,7 +13,9 @@ from segcore.data.classes import class_map
 from segcore.data.coco import CocoCategory, CocoReader, read_json_object
 from segcore.data.problems import Problems
 from segcore.errors import CheckpointError, ConfigError
+from segcore.process.jobs import TeacherFiles
 from segcore.records import ClassMap
+from segcore.steps.ensemble_files import ENSEMBLE, ENSEMBLE_FOLDER, is_ensemble, teacher_files
 from segcore.steps.finished import existing_run, published_index, run_around
 from segcore.steps.index import class_map_of
 from segcore.steps.run import Run
@@ -42,13 +44,21 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model that was found. lineage: None when it came from outside. run: the run it lies in, if any."""
+    """A model that was found. lineage: None when it came from outside. run: the run it lies in, if any.
+
+    Of an ensemble checkpoint and config are its ensemble.json.
+    """
 
     checkpoint: Path
     config: Path
     lineage: Path | None
     classes: ClassMap | None
     run: Run | None
+
+    @property
+    def teachers(self) -> tuple[TeacherFiles, ...]:
+        """Return what the prediction program loads: the model, or all members of an ensemble."""
+        return teacher_files(self.checkpoint, self.config)
 
     @property
     def known_classes(self) -> ClassMap:
@@ -77,13 +87,13 @@ def find_model(request: ModelRequest) -> ModelFiles:
     if request.run is not None:
         run: Run | None = existing_run(request.run)
         assert run is not None
-        checkpoint = run.layout.outputs_dir / WEIGHTS
+        checkpoint = weights_in(run.layout.outputs_dir) or run.layout.outputs_dir / WEIGHTS
     else:
         checkpoint = checkpoint_file(
             Path(str(request.checkpoint))
         ).resolve()  # a link must not hide the lineage beside its target
         run = run_around(checkpoint)
-    config = checkpoint.with_name(MODEL_CONFIG) if request.config is None else Path(request.config)
+    config = config_of(checkpoint, request.config)
     for path, what in ((checkpoint, "the weights of a model"), (config, "the mmsegmentation config of the model")):
         if not path.is_file():
             raise CheckpointError(f"{path}: expected {what}, found no such file; {remedy(request, what)}")
@@ -93,16 +103,34 @@ def find_model(request: ModelRequest) -> ModelFiles:
 
 
 def checkpoint_file(path: Path) -> Path:
-    """Return the weights that a path means: the file itself, or those in the folder of a student or of a run."""
+    """Return the weights that a path means: the file itself, or those in the folder of a student or of a run.
+
+    Of an ensemble, its ensemble.json.
+    """
     if not path.is_dir():
         return path
-    for candidate in (path / WEIGHTS, RunLayout(path).outputs_dir / WEIGHTS):
-        if candidate.is_file():
-            return candidate
+    found = weights_in(path) or weights_in(RunLayout(path).outputs_dir)
+    if found is not None:
+        return found
     raise CheckpointError(
         f"{path}: expected the folder of a student ({WEIGHTS} in it) or of a finished run (outputs/{WEIGHTS}), found "
         "neither; name a weights file"
     )
+
+
+def weights_in(folder: Path) -> Path | None:
+    """Return the weights, or the ensemble.json, that lie in a folder; None when there is neither."""
+    candidates = (folder / WEIGHTS, folder / ENSEMBLE, folder / ENSEMBLE_FOLDER / ENSEMBLE)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def config_of(checkpoint: Path, given: str | None) -> Path:
+    """Return the config of a checkpoint: as given, else the one beside it; an ensemble's members have their own."""
+    if is_ensemble(checkpoint):
+        if given is not None:
+            raise ConfigError(f"--config must not be given for {checkpoint}: its members have configs of their own")
+        return checkpoint
+    return checkpoint.with_name(MODEL_CONFIG) if given is None else Path(given)
 
 
 def remedy(request: ModelRequest, what: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +15,7 @@ from segcore.outputs.index_png import export_index_pngs
 from segcore.outputs.report import render_report
 from segcore.outputs.report_data import ReportData
 from segcore.outputs.submission import SubmissionSpec, validate_submission, write_submission
-from segcore.records import Checkpoint, ImageRecord, RoundRecord, Score
+from segcore.records import ImageRecord, RoundRecord, Score
 from segcore.steps.decide import goes_on
 from segcore.steps.evaluate import Evaluation, read_confusions
 from segcore.steps.given_teacher import has_given_teacher
@@ -24,21 +23,21 @@ from segcore.steps.index import Index, class_map_of
 from segcore.steps.inspect_labels import LabelledPool, StoppedByAlarm
 from segcore.steps.kept_outputs import keep_or_make
 from segcore.steps.label import PREDICTIONS
-from segcore.steps.model_files import CLASSES, class_document
+from segcore.steps.model_files import class_document
+from segcore.steps.placed_models import place_model
 from segcore.steps.refit import refit_sentence
 from segcore.steps.report import ReportSpec, report_data, score_of
 from segcore.steps.run import Run
 from segcore.steps.submission import submission_images
 from segcore.steps.train import PseudoLabels, Student, iterations_of
 from segcore.store.disk import written
-from segcore.store.durable import replace_file, sync_file, sync_folder, sync_tree
+from segcore.store.durable import place_file, sync_file, sync_folder, sync_tree
 from segcore.store.events import append_event
 from segcore.trust.attribution import Attribution, Scored, attribute
 from segcore.trust.loop_policy import winner
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILES = ("model.pth", "model_config.py", "lineage.json")
 INDEX_PNG_VERSION, SUBMISSION_VERSION = 1, 1  # raised when the same would be written otherwise
 LABEL_FILES = ("annotations.json", "quality.json", "thresholds.json")
 
@@ -107,51 +106,25 @@ def place_all(spec: OutputSpec, folder: Path, report: ReportData) -> None:
     """Put every file into the folder of outputs, durably."""
     run, best = spec.run, winner(spec.history)
     folder.mkdir(parents=True, exist_ok=True)
-    place_model(run, best.student, folder)
+    classes = class_document(class_map_of(run, spec.index))
+    place_model(run, best.student, folder, classes)
     if spec.labels.pseudo_labels is not None:
         place_labels(spec, spec.labels.pseudo_labels, folder)
-    replace_file(folder / CLASSES, class_document(class_map_of(run, spec.index)).encode("ascii"))
-    place_refit(run, spec.refit)
+    place_refit(run, spec.refit, classes)
     if run.config.data.test is not None and run.config.outputs.submission_size is not None:
         place_submission(spec, submission_images(run, spec.index), run.config.outputs.submission_size)
     place_report(run, report)
     sync_folder(folder)
 
 
-def place_file(source: Path, target: Path) -> None:
-    """Put a copy of source at target, whole or not at all; a hard link where the file system can.
-
-    One that is there stays: linking again would change the source's ctime, and have it hashed at the next start.
-    """
-    if target.exists() and target.samefile(source):
-        return
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-        sync_file(temporary)
-    temporary.replace(target)
-    temporary.unlink(missing_ok=True)  # renaming onto another link of the same file does nothing at all
-
-
-def place_model(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
-    """Place weights, model config and lineage of a checkpoint."""
-    for name in MODEL_FILES:
-        place_file(run.path / Path(checkpoint.path).parent / name, folder / name)
-
-
-def place_refit(run: Run, refit: Student | None) -> None:
+def place_refit(run: Run, refit: Student | None, classes: str) -> None:
     """Place the refit's model in a folder of its own, so that nobody takes it for the scored one; None: remove it."""
     folder = run.layout.refit_dir
     if refit is None:
         shutil.rmtree(folder, ignore_errors=True)
         return
     folder.mkdir(exist_ok=True)
-    place_model(run, refit.checkpoint, folder)
-    replace_file(folder / CLASSES, (folder.parent / CLASSES).read_bytes())
-    sync_folder(folder)
+    place_model(run, refit.checkpoint, folder, classes)
     logger.info("final refit, not scored: %s", folder)
 
 

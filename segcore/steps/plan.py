@@ -20,11 +20,9 @@ from segcore.steps.inspect_labels import NO_LABELS, LabelledPool, StoppedByAlarm
 from segcore.steps.label import LabelledShard, label_specs, label_step
 from segcore.steps.places import (
     control_evaluation_place,
-    control_place,
     evaluation_place,
     refit_place,
     report_place,
-    student_place,
 )
 from segcore.steps.plan_growth import growth_of
 from segcore.steps.plan_inspection import planned_inspection
@@ -44,9 +42,9 @@ from segcore.steps.pseudo_labels import Calibration, calibrate_step, filter_spec
 from segcore.steps.quality_card import InspectSpec
 from segcore.steps.refit import refit_shares, refit_spec, wants_refit
 from segcore.steps.run import completed
+from segcore.steps.student_specs import control_spec, round_spec
 from segcore.steps.train import (
     PseudoLabels,
-    TrainSpec,
     wants_control,
 )
 from segcore.store.layout import calibration_place, card_place, index_place, pseudo_labels_place
@@ -148,7 +146,7 @@ class Walk(PlanLines):
             return None
         if pool.stop is not None:
             return StoppedByAlarm(round_index, pool.stop, pool.card)
-        spec = TrainSpec(run, index, round_index, pool.pseudo_labels, teacher, student_place(round_index))
+        spec = round_spec(run, index, round_index, pool.pseudo_labels, teacher)
         student = planned_student(self, spec)
         if student is None:
             self.unknown_score(round_index)
@@ -216,7 +214,7 @@ class Walk(PlanLines):
         if index.num_images.get("report"):
             self.evaluation(EvaluateSpec(run, index, best.student, report_place(), role="report"))
         if wants_control(run, best.round_index):
-            self.control(index, best.round_index)
+            self.control(index, history)
         if wants_refit(run, best):
             self.refit(index, best, labels)
         note = "cheap" if labelled else ""
@@ -229,11 +227,11 @@ class Walk(PlanLines):
         else:
             planned_student(self, refit_spec(self.run, index, best, labels), refit_shares(self.run, best))
 
-    def control(self, index: Index, round_index: int) -> None:
+    def control(self, index: Index, history: tuple[RoundRecord, ...]) -> None:
         """Walk the GT-only student on the winner's schedule."""
-        spec = TrainSpec(self.run, index, round_index, None, None, control_place(round_index))
+        spec = control_spec(self.run, index, history)
         student = planned_student(self, spec)
-        place = control_evaluation_place(round_index)
+        place = control_evaluation_place(spec.round_index)
         if student is None:
             self.after(place, self.sized.evaluate_work(self.sized.num_gate))
             return

@@ -21,7 +21,7 @@ from segcore.store.manifest import Manifest, read_manifest
 
 NUM_SAMPLES = 32  # newest finished steps of a kind that are looked at in a run
 # of no weight where they were never measured
-QUICK_KINDS = frozenset({"index", "calibrate", "filter", "inspect", "guard", "import"})
+QUICK_KINDS = frozenset({"index", "calibrate", "filter", "inspect", "guard", "import", "ensemble"})
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,15 @@ def nature(config: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Return what a run's speed depends on besides its sizes; None for a run without a config."""
     try:
         model, runtime = config["model"], config["runtime"]
-        return model["preset"], model["config"], model["head_channels"], runtime["device"]
+        members = config.get("ensemble", {}).get("members", [])
+        return *(network_nature(network) for network in (model, *members)), runtime["device"]
     except KeyError:
         return None
+
+
+def network_nature(network: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a network's speed depends on."""
+    return network["preset"], network["config"], network["head_channels"]
 
 
 def seconds_per_unit(run_dir: Path, kind: str) -> float | None:
@@ -134,7 +140,7 @@ def amount_of(manifest: Manifest) -> float:
     inputs, value = manifest.inputs, manifest.value
     if manifest.kind == "train":
         return train_amount(inputs["iterations"], inputs["train"]["batch_size"], inputs["train"]["size"])
-    if manifest.kind in ("label", "evaluate"):
+    if manifest.kind in ("label", "evaluate", "votes"):
         return views_amount(value["num_images"], inputs["views"]["sizes"], inputs["views"]["flip"])
     if manifest.kind == "index":
         return float(sum(value["num_images"].values()))

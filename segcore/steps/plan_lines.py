@@ -13,6 +13,7 @@ from segcore.steps.places import (
 )
 from segcore.steps.plan_growth import Growth, relabelled
 from segcore.steps.plan_steps import PlannedStep, gate_place, labels_place, missing, resumed
+from segcore.steps.plan_students import unknown_students
 from segcore.steps.plan_work import RunSize, Work
 from segcore.steps.run import Run
 from segcore.steps.train import iterations_of
@@ -39,7 +40,12 @@ class PlanLines:
 
     def after(self, place: str, work: Work | None, upstream: str | None = None) -> None:
         """Append a step whose inputs are not known before upstream, else the step above it, is done."""
-        self.add(PlannedStep(place, "after", (upstream or self.steps[-1].place,), work=work))
+        self.add(PlannedStep(place, "after", (upstream or self.newest,), work=work))
+
+    @property
+    def newest(self) -> str:
+        """Return the place of the last line."""
+        return self.steps[-1].place
 
     def meet(self, step: Step, work: Work) -> Published | None:
         """Look a step up and append what was found."""
@@ -61,14 +67,14 @@ class PlanLines:
         return self.size
 
     def student_work(self, round_index: int) -> Work:
-        """Return the work of a round's student."""
+        """Return the work of a round's student; of one model of an ensemble."""
         if round_index == 0 and has_given_teacher(self.run):
             return Work("import", 1.0, 0.0)
         return self.sized.train_work(iterations_of(self.run.config, round_index))
 
     def unknown_student(self, round_index: int) -> None:
         """Append a student whose pseudo-labels are not there yet, and its score."""
-        self.after(student_place(round_index), self.student_work(round_index))
+        unknown_students(self, student_place(round_index), round_index)
         self.unknown_score(round_index)
 
     def unknown_score(self, round_index: int) -> None:
@@ -89,10 +95,10 @@ class PlanLines:
         if self.sized.num_report:
             self.after(report_place(), self.sized.evaluate_work(self.sized.num_report), decided)
         if self.run.config.loop.control and last > 0:
-            self.after(control_place(last), self.student_work(last), decided)
+            unknown_students(self, control_place(last), last, decided)
             self.after(control_evaluation_place(last), self.sized.evaluate_work(self.sized.num_gate))
         if self.run.config.loop.final_refit:
-            self.after(refit_place(), self.student_work(last))
+            unknown_students(self, refit_place(), last)
         self.after("outputs", None)
         return f"up to round {last}, while the gate, patience and budget allow (at most: the best case needs less)"
 

@@ -80,6 +80,14 @@ class RunSize:
             self.prediction_bytes(num_images),
         )
 
+    def votes_work(self) -> Work:
+        """Return the work of one model's votes on calib."""
+        return Work("votes", self.views(self.num_calib), 0.0)
+
+    def join_work(self) -> Work:
+        """Return the work of joining models; their files are links where the file system can."""
+        return Work("ensemble", 1.0, 0.0)
+
     def calibrate_work(self) -> Work:
         """Return the work of counting on calib."""
         return Work("calibrate", self.num_calib, 0.0)

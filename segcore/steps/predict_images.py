@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segcore.config.label_schema import LabelConfig
-from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
+from segcore.process.jobs import PredictImage, PredictJob
 from segcore.process.labeller import LabellerSpec
 from segcore.process.labellers import Crew, labelling_devices
 from segcore.records import Quarantined
@@ -106,7 +106,7 @@ def labeller_spec(run: PredictRun, stopped: threading.Event) -> LabellerSpec:
     """Return how the labelling processes are run. stopped: set when nobody waits for them any more."""
     return LabellerSpec(
         job=PredictJob(
-            teachers=(TeacherFiles(str(run.model.checkpoint), str(run.model.config)),),
+            teachers=run.model.teachers,
             num_classes=run.num_classes,
             label=run.label,
             device=run.device,

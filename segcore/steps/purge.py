@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segcore.errors import RunError
 from segcore.steps.references import content_hashes, readable_manifests, strings_in
@@ -34,7 +35,7 @@ def descendants_of(run_dir: Path, digest: str, itself: bool = False) -> Descenda
     """
     manifests = readable_manifests(run_dir)
     teacher = named_teacher(manifests, digest)
-    own = [folder for folder, manifest in manifests.items() if weights_of(manifest) == teacher] if itself else []
+    own = trainings_of(manifests, teacher) if itself else []
     begun = [
         folder
         for folder, manifest in manifests.items()
@@ -43,6 +44,19 @@ def descendants_of(run_dir: Path, digest: str, itself: bool = False) -> Descenda
     steps = with_downstream([*own, *begun], manifests)
     rounds = {run_dir / folder.relative_to(run_dir).parts[0] / "round.json" for folder in steps}
     return Descendants(teacher, tuple(steps), tuple(sorted(path for path in rounds if path.is_file())))
+
+
+def trainings_of(manifests: Mapping[Path, Manifest], teacher: str) -> list[Path]:
+    """Return the steps that published a teacher's weights; of an ensemble, the trainings of its models too."""
+    own = [folder for folder, manifest in manifests.items() if weights_of(manifest) == teacher]
+    named = {text for folder in own if manifests[folder].kind == "ensemble" for text in weights_in(manifests[folder])}
+    return [folder for folder, manifest in manifests.items() if weights_of(manifest) in named | {teacher}]
+
+
+def weights_in(ensemble: Manifest) -> Iterator[str]:
+    """Yield the digests of the models that an ensemble was made of."""
+    inputs: Any = ensemble.inputs
+    yield from (member["weights"] for member in inputs["members"])
 
 
 def named_teacher(manifests: Mapping[Path, Manifest], digest: str) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from segcore.records import Role, RoundRecord
+from segcore.steps.ensemble_files import is_ensemble
 from segcore.steps.given_teacher import has_given_teacher
 from segcore.steps.index import Index
 from segcore.steps.places import refit_place
 from segcore.steps.run import Run
-from segcore.steps.train import PseudoLabels, Student, TrainSpec
+from segcore.steps.student_ensemble import shares_of
+from segcore.steps.train import PseudoLabels, Student, TrainSpec, starting_point
 from segcore.store.manifest import read_manifest
 from segcore.trust.loop_policy import winner
 
@@ -40,7 +42,17 @@ def refit_spec(run: Run, index: Index, best: RoundRecord, labels: PseudoLabels |
     """
     pseudo = labels if best.round_index > 0 else None
     teacher = None if pseudo is None else best.student
-    return TrainSpec(run, index, best.round_index, pseudo, teacher, refit_place(), REFIT_ROLES)
+    start = starting_point(run, best.teacher)
+    return TrainSpec(run, index, best.round_index, pseudo, teacher, refit_place(), REFIT_ROLES, start=start)
+
+
+def refit_shares(run: Run, best: RoundRecord) -> tuple[float, ...] | None:
+    """Return the winner's weights of an ensemble's models; None for a winner that is one model.
+
+    The refit has learnt from calib, so that its own models cannot be weighed there.
+    """
+    is_one = not is_ensemble(run.path / best.student.path)
+    return None if is_one else shares_of(run, best.student)
 
 
 def refit_size(run: Run, index: Index, refit: Student) -> RefitSize:

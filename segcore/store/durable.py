@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -48,6 +49,24 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def place_file(source: Path, target: Path) -> None:
+    """Put a copy of source at target, whole or not at all; a hard link where the file system can.
+
+    One that is there stays: linking again would change the source's ctime, and have it hashed at the next start.
+    """
+    if target.exists() and target.samefile(source):
+        return
+    temporary = target.with_name(f".{target.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+        sync_file(temporary)
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # renaming onto another link of the same file does nothing at all
 
 
 def remove_left_over(path: Path) -> None:

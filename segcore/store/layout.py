@@ -40,6 +40,31 @@ def refit_place() -> str:
     return f"{FINAL}/refit"
 
 
+def member_place(place: str, model: int) -> str:
+    """Return the place of one model's training where several are trained together; model 0 keeps the place itself."""
+    return place if model == 0 else f"{place}_{model}"
+
+
+def votes_place(place: str, model: int) -> str:
+    """Return the place of a model's votes on calib. place: of its training, as of member_place.
+
+    >>> votes_place("round_01/student_2", 2), votes_place("round_01/control", 0)
+    ('round_01/votes_2', 'round_01/control_votes')
+    """
+    first = place.removesuffix(member_place("", model))
+    return member_place(ensemble_place(first).replace("ensemble", "votes"), model)
+
+
+def ensemble_place(place: str) -> str:
+    """Return the place of the ensemble of several models. place: of the training of the first.
+
+    >>> ensemble_place("round_01/student"), ensemble_place("final/refit")
+    ('round_01/ensemble', 'final/refit_ensemble')
+    """
+    folder, _, name = place.rpartition("/")
+    return f"{folder}/ensemble" if name == "student" else f"{folder}/{name}_ensemble"
+
+
 def evaluation_place(round_index: int, of: str = "evaluation") -> str:
     """Return the place of a round's evaluation; of tells several in one round apart."""
     return f"{round_name(round_index)}/{of}"

@@ -18,12 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from flows import final, pseudo_label_loop, round
+from flows import final, pseudo_label_loop, round, students
 from segcore.process.jobs import TrainJob
 from segcore.process.training import PROGRESS
 from segcore.pseudo.predictions import Prediction, PredictionWriter
+from segcore.pseudo.votes import Votes, VoteWriter, grid_step, votes_path
 from segcore.records import ImageRecord
-from segcore.steps import decide, evaluate, given_teacher, index, inspect_labels, label, outputs, pseudo_labels, train
+from segcore.steps import (
+    decide,
+    evaluate,
+    given_teacher,
+    index,
+    inspect_labels,
+    label,
+    outputs,
+    pseudo_labels,
+    student_ensemble,
+    train,
+)
 
 SIDE = 64
 SMALL = (
@@ -35,6 +47,8 @@ TASKS: dict[str, Callable[..., Any]] = {
     "index_images": index.index_images,
     "import_teacher": given_teacher.import_teacher,
     "train_student": train.train,
+    "ask_member": student_ensemble.ask,
+    "join_students": student_ensemble.join,
     "label_shard": label.label_shard,
     "calibrate": pseudo_labels.calibrate,
     "filter_labels": pseudo_labels.filter_labels,
@@ -70,9 +84,13 @@ def stub_training(job_path: Path, job: TrainJob, log_path: Path, options: Any) -
 
 def stub_predict(run: Any, pool: Any, checkpoint: Any, what: Any) -> dict[str, Any]:
     """Write blocks of random classes that follow from the checkpoint and the image."""
-    with PredictionWriter(what.work / label.PREDICTIONS) as writer:
+    path = what.work / label.PREDICTIONS
+    with PredictionWriter(path) as writer, VoteWriter(votes_path(path)) as voter:
         for image in what.images:
-            writer.write(drawn(image, checkpoint.digest, label.small_size(run, image)))
+            found = drawn(image, checkpoint.digest, label.small_size(run, image))
+            writer.write(found)
+            if what.vote_px is not None:
+                voter.write(sure_votes(found, what.vote_px))
     return {"num_images": len(what.images), "quarantined": []}
 
 
@@ -85,15 +103,23 @@ def drawn(image: ImageRecord, weights: str, size: tuple[int, int] | None) -> Pre
     return Prediction(image.image_id, label_map, confidence, small, agreement=float(rng.random()))
 
 
+def sure_votes(prediction: Prediction, max_px: int) -> Votes:
+    """Return the votes of a model that is sure of its prediction."""
+    step = grid_step(prediction.label_map.shape, max_px)
+    values = np.eye(3, dtype=np.float16)[prediction.label_map[::step, ::step]].transpose(2, 0, 1)
+    return Votes(prediction.image_id, values, step)
+
+
 def replace_parts(put: Callable[[Any, str, Any], None]) -> None:
     """Replace tasks and child programs. put: setattr, or a monkeypatch's."""
     steps = SimpleNamespace(**{name: submitted(function) for name, function in TASKS.items()})
-    for module in (pseudo_label_loop, round, final):
+    for module in (pseudo_label_loop, round, final, students):
         put(module, "steps", steps)
     put(pseudo_label_loop, "pseudo_label_round", round.pseudo_label_round.fn)
     put(train, "run_training", stub_training)
     put(label, "predict", stub_predict)
     put(evaluate, "predict", stub_predict)
+    put(student_ensemble, "predict", stub_predict)
 
 
 def walk(config: Path, overrides: Sequence[str] = (), update: bool = False, run_id: str | None = None) -> Path:

@@ -7,6 +7,7 @@ import torch
 from segcore.errors import StepError
 from segcore.nn.final_maps import counted, final_maps, quantised
 from segcore.nn.full_size import View, ViewLogits, WholeLogits
+from segcore.nn.vote_grid import VoteGrid
 from segcore.process.jobs import PredictImage
 from segcore.pseudo.confidence import LEVEL_EDGES, count_levels, quantise
 
@@ -90,3 +91,24 @@ def test_a_network_that_has_diverged_is_an_error_and_no_label(value: float) -> N
 def test_counts_are_those_of_numpy() -> None:
     cells = torch.randint(0, 40, (17, 19), generator=torch.Generator().manual_seed(0))
     assert np.array_equal(counted(cells, 50).numpy(), np.bincount(cells.numpy().ravel(), minlength=50))
+
+
+def test_votes_are_the_probabilities_on_a_grid_and_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = PredictImage("a", "", vote_px=70)
+    expected = logits_of(40, 25).probabilities(slice(0, 40)).numpy()[:, ::4, ::4]
+    whole = final_maps(image, logits_of(40, 25), [TEACHER]).votes()
+    assert whole is not None
+    assert (whole.step_px, whole.values.dtype) == (4, np.float16)
+    assert np.array_equal(whole.values, expected.astype(np.float16))
+    monkeypatch.setattr(ViewLogits.bands, "__defaults__", (300,))
+    banded = final_maps(image, logits_of(40, 25), [TEACHER]).votes()
+    assert banded is not None
+    assert np.allclose(banded.values, expected, atol=2e-3)
+    assert final_maps(PredictImage("a", ""), logits_of(40, 25), [TEACHER]).votes() is None
+
+
+def test_votes_of_a_one_channel_head_are_moved_so_that_its_threshold_is_even() -> None:
+    grid = VoteGrid(2, threshold=0.3)
+    positive = torch.tensor([[0.25, 0.9, 0.35], [0.0, 0.0, 0.0]])
+    grid.take(torch.stack([1 - positive, positive]), top=0)
+    assert grid.values().argmax(dim=0).tolist() == [[0, 1]]
