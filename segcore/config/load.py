@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from segcore.config.messages import explain, section_of
+from segcore.config.model_schema import is_hub_name
 from segcore.config.schema import RunConfig
 from segcore.errors import ConfigError
 
@@ -90,7 +91,10 @@ def _descend(branch: Any, names: Sequence[str]) -> Any:
 
 
 def _absolute_paths(raw: dict[str, Any], model: type[BaseModel], folder: Path) -> dict[str, Any]:
-    """Return `raw` with every value whose field is a Path (or `weights` file) made absolute against `folder`."""
+    """Return `raw` with every value whose field is a Path made absolute against `folder`.
+
+    `weights` of a model too, unless there is no such file or folder and the value can be a name on the hub.
+    """
     result: dict[str, Any] = {}
     for name, value in raw.items():
         field = model.model_fields.get(name) if isinstance(name, str) else None
@@ -105,12 +109,11 @@ def _absolute(value: Any, annotation: Any, name: str, folder: Path) -> Any:
     if section is not None and isinstance(value, list):
         return [_absolute_paths(item, section, folder) if isinstance(item, dict) else item for item in value]
     is_path = section is None and "Path" in str(annotation)
-    is_weights_file = (
-        name == "weights" and isinstance(value, str) and ("/" in value or value.endswith((".pth", ".safetensors")))
-    )
-    if isinstance(value, str) and (is_path or is_weights_file):
-        return str((folder / Path(value).expanduser()).resolve())
-    return value
+    is_weights = name == "weights" and annotation == (str | None) and value != "imagenet"
+    if not isinstance(value, str) or not (is_path or is_weights):
+        return value
+    path = (folder / Path(value).expanduser()).resolve()
+    return value if is_weights and is_hub_name(value) and not path.exists() else str(path)
 
 
 def _check_together(config: RunConfig, source: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from segcore.config.model_schema import is_hub_name
 from segcore.config.schema import RunConfig
 from segcore.errors import ConfigError
 
@@ -69,7 +70,7 @@ def require_parameters_under_roots(parameters: Mapping[str, str | Sequence[str] 
 def paths_in(value: Any, field: str = "") -> Iterator[tuple[str, Path]]:
     """Yield every path in a config with the name of its field; a text with a slash counts as one.
 
-    Text is looked at because model.weights is a word or a file.
+    Text is looked at because model.weights is a word, a name on the hub, or a file.
     """
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
@@ -82,5 +83,5 @@ def paths_in(value: Any, field: str = "") -> Iterator[tuple[str, Path]]:
             yield from paths_in(item, f"{field}[{index}]")
     elif isinstance(value, Path):
         yield field, value
-    elif isinstance(value, str) and "/" in value:  # a weights file; load_config made it absolute
+    elif isinstance(value, str) and "/" in value and not is_hub_name(value):  # load_config made weights absolute
         yield field, Path(value)

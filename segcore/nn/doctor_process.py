@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any
 
+from segcore.errors import CheckpointError
 from segcore.nn.devices import be_a_good_neighbour
 from segcore.nn.known_warnings import silence_known_warnings
 
@@ -46,15 +47,15 @@ def devices() -> list[str]:
 
 
 def preset_weights() -> dict[str, Any]:
-    """Return, by preset, the path of its ImageNet weights; None where they are not installed."""
+    """Return, by preset, the path of its published weights; None where they are not on this machine."""
     from segcore.nn.presets import PRESETS
 
     found: dict[str, Any] = {}
     for name, preset in PRESETS.items():
         try:
-            path = preset.imagenet_weights()
+            path = preset.weights.find()
             found[name] = str(path) if path.is_file() else None
-        except ImportError:
+        except CheckpointError:
             found[name] = None
     return found
 

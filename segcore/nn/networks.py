@@ -16,12 +16,11 @@ from mmengine.utils import import_modules_from_strings
 from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
 
-from segcore.errors import CheckpointError, ConfigError, SegloopError
+from segcore.errors import ConfigError, SegloopError
 from segcore.nn.presets import preset_named
-from segcore.nn.weights import apply_weights, load_foreign
+from segcore.nn.start_weights import apply_start_weights, weights_path
+from segcore.nn.weights import WeightReport
 from segcore.process.jobs import ModelSpec
-
-log = logging.getLogger(__name__)
 
 
 def model_config(spec: ModelSpec, size: int, trained: bool = True) -> Config:
@@ -33,7 +32,8 @@ def model_config(spec: ModelSpec, size: int, trained: bool = True) -> Config:
     num_classes = len(spec.class_names)
     if spec.preset is not None:
         preset = preset_named(spec.preset)
-        model, imports = ConfigDict(preset.build(num_classes, spec.head_channels)), list(preset.imports)
+        model = ConfigDict(preset.model(num_classes, spec.head_channels, spec.tiny))
+        imports = list(preset.imports)
     else:
         given = read_config(Path(spec.config or ""))
         model, imports = given.model, list(given.get("custom_imports", {}).get("imports", []))
@@ -136,36 +136,19 @@ def build_network(config: Config) -> BaseSegmentor:
 
 def build_student(spec: ModelSpec, config: Config) -> BaseSegmentor:
     """Build the network to train, with its starting weights. config: of model_config; loses its pretrained entries."""
+    return started_student(spec, config)[0]
+
+
+def started_student(spec: ModelSpec, config: Config) -> tuple[BaseSegmentor, WeightReport | None]:
+    """Build the network to train, and return how its starting weights fitted; None where they are random."""
     named = pretrained_sources(config.model)
     network = build_network(config)
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # else three lines for every tensor
     network.init_weights()
     check_outputs(network, len(spec.class_names))
-    if spec.weights is not None:
-        apply_start_weights(network, weights_path(spec, named))
-    return network
-
-
-def weights_path(spec: ModelSpec, named: list[str]) -> Path:
-    """Return the file that model.weights stands for. named: what the config file itself would load."""
-    if spec.weights != "imagenet":
-        return Path(str(spec.weights))
-    if spec.preset is not None:
-        return preset_named(spec.preset).imagenet_weights()
-    for source in named:
-        if Path(source).is_file():
-            return Path(source)
-    raise CheckpointError(
-        f"model.weights 'imagenet' is known for presets only, and {spec.config} names {named or 'no weights'}; "
-        "download them and give the file as model.weights, or null for random weights"
-    )
-
-
-def apply_start_weights(network: BaseSegmentor, path: Path) -> None:
-    """Load a whole model's or a backbone's weights, whichever fits."""
-    state = load_foreign(path)
-    whole = any(name.removeprefix("module.").startswith("decode_head.") for name in state)
-    apply_weights(network if whole else network.backbone, state, str(path))
+    if spec.weights is None:
+        return network, None
+    return network, apply_start_weights(network, weights_path(spec, named), spec.weights)
 
 
 def check_outputs(network: BaseSegmentor, num_classes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from segcore.errors import CheckpointError, ConfigError
 from segcore.nn.devices import Precision
 from segcore.nn.fast.network import FastNetwork, FastSpec, make_fast
 from segcore.nn.networks import build_network, read_config
-from segcore.nn.weights import apply_weights, load_foreign
+from segcore.nn.weights import REBUILT, apply_weights, load_foreign
 from segcore.process.jobs import PredictJob, TeacherFiles
 
 EVEN = 0.5  # the threshold at which the more probable of two classes wins
 NOT_FOR_LABELS = ("auxiliary_head.",)
-REBUILT = ("relative_position_index", "num_batches_tracked")  # tensors that say nothing of the training
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,18 @@ def open_teachers(job: PredictJob, device: str, precision: Precision) -> tuple[T
         threshold = threshold_of(network)
         teachers.append(Teacher(make_fast(network, spec), share, num_classes, threshold))
     return tuple(teachers)
+
+
+def open_earlier(job: PredictJob, sizes: tuple[int, ...], device: str, precision: Precision) -> tuple[Teacher, ...]:
+    """Return the checkpoints along the teachers' trainings, opened like the teachers; () where the job has none.
+
+    sizes: longer sides of the views they look at, px.
+    """
+    if not job.earlier:
+        return ()
+    teachers = tuple(replace(files, weight=1.0) for files in job.earlier)
+    label = job.label.model_copy(update={"sizes": sizes})
+    return open_teachers(replace(job, teachers=teachers, label=label, earlier=()), device, precision)
 
 
 def normalised_weights(weights: Sequence[float]) -> list[float]:

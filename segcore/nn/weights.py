@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 State = dict[str, Tensor]
 NESTED_UNDER = ("state_dict", "model", "module")  # where common tools put the weights
 PREFIXES = ("", "module.", "backbone.")  # data-parallel wrappers; backbones saved as part of a model
+REBUILT = ("relative_position_index", "num_batches_tracked")  # tensors that say nothing of the training
 LEAST_MATCHED = 0.5  # share of a model's tensors below which weights are refused as those of another network
 KEPT_BY_MMENGINE = (  # what the log of a training is pickled with: values of NumPy, and a class with its methods
     "mmengine.logging.history_buffer.HistoryBuffer",
@@ -38,6 +39,11 @@ KEPT_BY_MMENGINE = (  # what the log of a training is pickled with: values of Nu
     "numpy._core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
 )
+CONSEQUENCES = {
+    "missing": "which start as they are initialised",
+    "unexpected": "which the model has no place for",
+    "reshaped": "which are of another shape there and not loaded",
+}
 
 
 class StandIn:
@@ -64,10 +70,11 @@ class WeightReport:
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} tensors matched"]
-        for word in ("missing", "unexpected", "reshaped"):
+        for word, consequence in CONSEQUENCES.items():
             if names := getattr(self, word):
-                parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})")
-        return ", ".join(parts)
+                shown = f"{', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
+                parts.append(f"{len(names)} {word}, {consequence} ({shown})")
+        return "; ".join(parts)
 
 
 def load_foreign(path: Path) -> State:

@@ -24,6 +24,7 @@ from segcore.store.lock import processes_with
 MIN_PYTHON = (3, 11)
 MIN_FREE_GB = 1.0
 IMPORT_TIMEOUT_S = 180
+PACKAGED = "efficientnet_lite"
 INSTALL = "install segloop again: pip install -c constraints.txt -e ."
 
 
@@ -107,11 +108,18 @@ def library_findings(found: dict[str, Any]) -> Iterator[Diagnosis]:
         yield Diagnosis("problem", f"{item['what']} cannot be imported: {item['error']}", INSTALL)
     if not found["errors"]:
         yield Diagnosis("ok", f"torch and mmseg can be imported; devices: {', '.join(found['devices'])}")
-    for preset, path in found["weights"].items():
-        if path is None:
+    yield from weights_findings(found["weights"])
+
+
+def weights_findings(paths: dict[str, Any]) -> Iterator[Diagnosis]:
+    """Say which presets' weights are on this machine. Those of EfficientNet-Lite are packages segloop asks for."""
+    for preset, path in paths.items():
+        if path is None and preset.startswith(PACKAGED):
             yield Diagnosis("problem", f"the ImageNet weights of preset {preset} are not installed", INSTALL)
-        else:
-            yield Diagnosis("ok", f"ImageNet weights of preset {preset} are there")
+    there = [preset for preset, path in paths.items() if path is not None]
+    absent = len(paths) - len(there)
+    others = f"; of {absent} others `segloop run --check` names the command that fetches them" if absent else ""
+    yield Diagnosis("ok", f"weights of {', '.join(there) or 'no preset'} are on this machine{others}")
 
 
 def disk(artifacts: Path) -> Diagnosis:

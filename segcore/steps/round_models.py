@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from segcore.config.model_schema import NetworkConfig
 from segcore.config.schema import RunConfig
+from segcore.nn.presets import start_file
 from segcore.process.jobs import ModelSpec
 from segcore.records import ClassMap
 from segcore.steps.config_chain import config_sha256
 from segcore.store.canonical import file_sha256
+from segcore.store.hash_memo import Identity, identity_of
 
 
 def model_of(config: RunConfig, round_index: int, member: int = 0) -> NetworkConfig:
@@ -40,6 +43,7 @@ def model_spec(model: NetworkConfig, classes: ClassMap) -> ModelSpec:
         head_channels=model.head_channels,
         class_names=classes.names,
         palette=classes.palette,
+        tiny=model.tiny,
     )
 
 
@@ -48,11 +52,22 @@ def model_inputs(model: NetworkConfig) -> dict[str, Any]:
     return {
         "preset": model.preset,
         "config": None if model.config is None else config_sha256(model.config),
-        "weights": weights_identity(model.weights),
+        "weights": weights_identity(model),
         "head_channels": model.head_channels,
+        "tiny": model.tiny,
     }
 
 
-def weights_identity(weights: str | None) -> str | None:
-    """Return the sha256 of a weights file; a name, or None for random values, as it is."""
-    return weights if weights is None or weights == "imagenet" else file_sha256(Path(weights))
+def weights_identity(model: NetworkConfig) -> str | None:
+    """Return the sha256 of the file that the weights come from, by whatever name the config calls it.
+
+    None for random values; the name for what a config file itself loads. CheckpointError if there is no such file.
+    """
+    path = start_file(model.preset, model.weights)
+    return model.weights if path is None else sha256_of_unchanged(path, identity_of(path.stat()))
+
+
+@lru_cache(maxsize=32)
+def sha256_of_unchanged(path: Path, _: Identity) -> str:
+    """Return the sha256 of a file; read again only when its identity has changed."""
+    return file_sha256(path)

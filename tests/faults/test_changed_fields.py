@@ -27,6 +27,7 @@ CONTROL, NEXT_ROUND, REFIT = "round_01/control", "round_03/labels", "final/refit
 
 POOL = "data.unlabeled=[{{annotations: {root}/%s/unlabeled.json, images: {root}/%s}}]"
 TEACHER = "model.teacher={{checkpoint: {root}/given.pth, config: {root}/given.py, trained_on: []}}"
+GROWING = "student.growing=[{{preset: null, config: {root}/given.py}}]"
 GIVEN_MODEL = "model={{preset: null, config: {root}/given.py}}"
 MEMBER, SECOND_STUDENT = "ensemble.members=[{{%s}}]", "round_00/student_1"
 
@@ -60,6 +61,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "model.config": (GIVEN_MODEL, STUDENT),
     "model.weights": ("model.weights=null", STUDENT),
     "model.head_channels": ("model.head_channels=8", STUDENT),
+    "model.tiny": ("model={{weights: null, tiny: true}}", STUDENT),
     "model.teacher.checkpoint": (TEACHER, INDEX),
     "model.teacher.config": (TEACHER, INDEX),
     "model.teacher.trained_on.images": (TEACHER, INDEX),
@@ -69,11 +71,26 @@ TABLE: dict[str, tuple[str, str]] = {
     "ensemble.members.weights": (MEMBER % "weights: null", SECOND_STUDENT),
     "ensemble.members.head_channels": (MEMBER % "head_channels: 8", SECOND_STUDENT),
     "ensemble.weights": ("ensemble.weights=equal", JUDGED),  # without members; with them: test_student_ensemble.py
+    "student.start": ("student.start=teacher", LATER_STUDENT),
+    "student.growing.preset": (GROWING, LATER_STUDENT),
+    "student.growing.config": (GROWING, LATER_STUDENT),
+    "student.growing.weights": (GROWING, LATER_STUDENT),
+    "student.growing.head_channels": (GROWING, LATER_STUDENT),
+    "student.growing.tiny": (GROWING, LATER_STUDENT),
+    "student.ema": ("student.ema=0.9", STUDENT),
+    "student.freeze_batch_norm": ("student.freeze_batch_norm=true", STUDENT),
+    "student.consistency.unlabelled_batch": ("student.consistency={{unlabelled_batch: 3}}", STUDENT),
+    "student.consistency.weight": ("student.consistency={{weight: 2}}", STUDENT),
+    "student.consistency.tau": ("student.consistency={{tau: 0.9}}", STUDENT),
+    "student.consistency.ema": ("student.consistency={{ema: 0.9}}", STUDENT),
+    "student.consistency.feature_dropout": ("student.consistency={{feature_dropout: 0}}", STUDENT),
+    "student.consistency.cutmix": ("student.consistency={{cutmix: 0}}", STUDENT),
     "train.iterations": ("train.iterations=9", STUDENT),
     "train.round_iterations": ("train.round_iterations=9", LATER_STUDENT),
     "train.batch_size": ("train.batch_size=3", STUDENT),
     "train.size": ("train.size=96", STUDENT),
     "train.lr": ("train.lr=0.5", STUDENT),
+    "train.round_lr": ("train.round_lr=0.5", LATER_STUDENT),
     "train.backbone_lr_mult": ("train.backbone_lr_mult=1", STUDENT),
     "train.weight_decay": ("train.weight_decay=0.5", STUDENT),
     "train.warmup_iterations": ("train.warmup_iterations=3", STUDENT),

@@ -4,31 +4,44 @@ import pytest
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 
-from segcore.nn.efficientnet_lite import LITE0_CHANNELS, LITE0_STAGE_ENDS, EfficientNetLite0
-from segcore.nn.presets import lite0_imagenet
+from segcore.nn.efficientnet_lite import EfficientNetLite
+from segcore.nn.presets.published import lite_weights
 from segcore.nn.weights import apply_weights, load_foreign
+
+LITE0_STAGE_ENDS = (2, 4, 10, 15)
+CHANNELS = ((24, 40, 112, 320), (24, 40, 112, 320), (24, 48, 120, 352))
 
 
 @pytest.fixture(scope="module")
-def backbone() -> EfficientNetLite0:
-    found = EfficientNetLite0()
-    report = apply_weights(found, load_foreign(lite0_imagenet()), "imagenet")
+def backbone() -> EfficientNetLite:
+    found = EfficientNetLite()
+    report = apply_weights(found, load_foreign(lite_weights(0)), "imagenet")
     assert not report.missing
     assert not report.reshaped
     return found.eval()
 
 
+@pytest.mark.parametrize("variant", range(3))
+def test_installed_weights_fill_every_tensor_of_their_variant(variant: int) -> None:
+    backbone = EfficientNetLite(variant)
+    report = apply_weights(backbone, load_foreign(lite_weights(variant)), "imagenet")
+    assert report.missing == report.reshaped == ()
+    with torch.inference_mode():
+        features = backbone.eval()(torch.zeros(1, 3, 64, 64))
+    assert tuple(feature.shape[1] for feature in features) == CHANNELS[variant]
+
+
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 64), (224, 224)])
-def test_features_come_at_strides_4_8_16_32(backbone: EfficientNetLite0, height: int, width: int) -> None:
+def test_features_come_at_strides_4_8_16_32(backbone: EfficientNetLite, height: int, width: int) -> None:
     with torch.inference_mode():
         features = backbone(torch.zeros(1, 3, height, width))
-    expected = [(1, c, height // s, width // s) for c, s in zip(LITE0_CHANNELS, (4, 8, 16, 32), strict=True)]
+    expected = [(1, c, height // s, width // s) for c, s in zip(CHANNELS[0], (4, 8, 16, 32), strict=True)]
     assert [tuple(feature.shape) for feature in features] == expected
 
 
 @pytest.mark.parametrize(("height", "width"), [(33, 250), (101, 67), (97, 63), (35, 32)])
 def test_odd_and_oblong_sizes_give_features_within_one_cell_of_the_stride(
-    backbone: EfficientNetLite0, height: int, width: int
+    backbone: EfficientNetLite, height: int, width: int
 ) -> None:
     with torch.inference_mode():
         features = backbone(torch.randn(1, 3, height, width))
@@ -38,9 +51,9 @@ def test_odd_and_oblong_sizes_give_features_within_one_cell_of_the_stride(
         assert torch.isfinite(feature).all()
 
 
-def test_values_are_those_of_the_package_it_wraps(backbone: EfficientNetLite0) -> None:
+def test_values_are_those_of_the_package_it_wraps(backbone: EfficientNetLite) -> None:
     network = EfficientNet.from_name("efficientnet-lite0")
-    apply_weights(network, load_foreign(lite0_imagenet()), "imagenet")
+    apply_weights(network, load_foreign(lite_weights(0)), "imagenet")
     network.eval()
     x = image = torch.randn(1, 3, 75, 64, generator=torch.Generator().manual_seed(0))
     expected = []
@@ -56,7 +69,7 @@ def test_values_are_those_of_the_package_it_wraps(backbone: EfficientNetLite0) -
 
 
 def test_stochastic_depth_acts_in_training_only_and_follows_the_seed() -> None:
-    backbone = EfficientNetLite0(drop_connect_rate=0.9)
+    backbone = EfficientNetLite(drop_connect_rate=0.9)
     for module in backbone.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.0
@@ -71,7 +84,7 @@ def test_stochastic_depth_acts_in_training_only_and_follows_the_seed() -> None:
 
 
 def test_frozen_stages_keep_weights_and_statistics_and_the_rest_trains() -> None:
-    backbone = EfficientNetLite0(frozen_stages=2).train()
+    backbone = EfficientNetLite(frozen_stages=2).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     loss = sum(feature.square().mean() for feature in backbone(torch.randn(2, 3, 64, 64)))
     loss.backward()  # type: ignore[union-attr]
