@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mmseg.models import BaseSegmentor
 from mmseg.models.decode_heads import DAHead, EncHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss, DiceLoss, LovaszLoss, OhemCrossEntropy
-from torch import nn
+from torch import Tensor, nn
 
 from segcore.config.train_schema import LossConfig
 from segcore.errors import ConfigError
@@ -51,7 +52,7 @@ def loss_plan(job: TrainJob) -> LossPlan:
 
 
 def apply_loss(network: BaseSegmentor, plan: LossPlan) -> None:
-    """Change a network's heads in place; with everything off, nothing is touched.
+    """Change a network's heads in place; with everything off, only what mmseg's losses would stumble over.
 
     ConfigError names the head that cannot do what is asked, and the remedy.
     """
@@ -63,6 +64,9 @@ def apply_loss(network: BaseSegmentor, plan: LossPlan) -> None:
         network.register_forward_pre_hook(weights, with_kwargs=True)
     for _, head in heads:
         set_class_weights(head, plan.class_weights)
+        for loss in losses_of(head):
+            if isinstance(loss, OhemCrossEntropy):
+                loss.register_forward_hook(zero_without_hard_pixels)
         if plan.weighs_pixels or plan.config.ohem is not None:
             mining = head.sampler if plan.config.ohem is None else hard_pixels(head, plan.config.ohem, plan.size)
             head.sampler = WeightedPixels(weights, mining)
@@ -146,6 +150,12 @@ def set_class_weights(head: nn.Module, weights: Sequence[float] | None) -> None:
             vars(loss)["class_weight"] = list(weights)
         if isinstance(loss, CrossEntropyLoss) and loss.class_weight is not None:
             loss.avg_non_ignore = False
+
+
+def zero_without_hard_pixels(_: nn.Module, arguments: tuple[Any, ...], loss: Tensor) -> Tensor:
+    """Return the loss of an OhemCrossEntropy, 0 where every labelled pixel is equally easy: mmseg's is NaN there."""
+    logits = arguments[0]
+    return logits.sum() * 0.0 if loss.isnan() and not logits.isnan().any() else loss
 
 
 def add_region(head: nn.Module, config: LossConfig, weights: BatchWeights) -> None:

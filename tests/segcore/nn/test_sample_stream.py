@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segcore.errors import DataError
-from segcore.nn.sample_stream import PositionSampler, StreamSpec, position_at
+from segcore.nn.sample_stream import PositionSampler, StreamSpec, position_at, rare_classes
 
 
 def spec_of(num_true: int = 5, num_pseudo: int = 7, share: float = 0.5, batch: int = 4, seed: int = 0) -> StreamSpec:
@@ -78,3 +80,40 @@ def test_without_pseudo_labels_the_share_is_zero() -> None:
 def test_training_without_labelled_images_is_refused() -> None:
     with pytest.raises(DataError, match="at least one labelled image"):
         spec_of(num_true=0)
+
+
+def test_the_last_share_of_the_iterations_is_ground_truth_alone() -> None:
+    spec = dataclasses.replace(spec_of(), gt_only_last=0.2)
+    sources = [[position_at(spec, iteration * 4 + slot).source for slot in range(4)] for iteration in range(30)]
+    assert all(batch.count("pseudo") == 2 for batch in sources[:24])
+    assert all(batch.count("pseudo") == 0 for batch in sources[24:])
+    before = [position_at(spec_of(), position) for position in range(24 * 4)]
+    assert [position_at(spec, position) for position in range(24 * 4)] == before
+
+
+COUNTS = np.array([[90, 10, 0, 0], [95, 0, 4, 0], [99, 0, 1, 0]])  # the last class is nowhere
+
+
+def test_rare_classes_are_drawn_as_daformer_has_it_and_their_images_evenly() -> None:
+    rare = rare_classes(COUNTS, 0.5, temperature=0.5)
+    assert rare is not None
+    shares = COUNTS.sum(0) / COUNTS.sum()
+    expected = np.exp((1 - shares[:3]) / 0.5) / np.exp((1 - shares[:3]) / 0.5).sum()
+    assert rare.chance == pytest.approx([*expected, 0.0])
+    assert rare.images == ((0, 1, 2), (0,), (1, 2), ())
+    spec = StreamSpec(3, 0, 0.0, batch_size=4, num_iterations=1000, seed=3, rare=rare)
+    places = [position_at(spec, position) for position in range(4000)]
+    drawn = [place for place in places if place.wanted_class is not None]
+    assert [place.wanted_class is not None for place in places] == [False, True] * 2000
+    for class_id in range(4):
+        images = Counter(place.image_index for place in drawn if place.wanted_class == class_id)
+        assert images.total() / 2000 == pytest.approx(rare.chance[class_id], abs=0.03)
+        assert set(images) == set(rare.images[class_id])
+        assert all(count / images.total() == pytest.approx(1 / len(images), abs=0.06) for count in images.values())
+    rest = Counter(place.image_index for place in places if place.wanted_class is None)
+    assert max(rest.values()) - min(rest.values()) <= 1
+
+
+def test_without_a_share_or_any_labelled_pixel_no_class_is_drawn() -> None:
+    assert rare_classes(COUNTS, 0.0, 0.01) is None
+    assert rare_classes(np.zeros((2, 3), np.int64), 0.5, 0.01) is None
