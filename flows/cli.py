@@ -12,7 +12,7 @@ import click
 
 from flows.cli_approve import approve_command
 from flows.cli_cross_validate import cross_validate_command
-from flows.cli_data import audit_command, demo_data_command, import_group
+from flows.cli_data import audit_command, demo_data_command, import_group, preview_augment_command
 from flows.cli_lineage import diff_command, explain_command, purge_command
 from flows.cli_predict import predict_command, vote_command
 from flows.cli_runs import (
@@ -127,6 +127,7 @@ for command in (
     status_command, logs_command, cancel_command, verify_command, gc_command, doctor_command, predict_command,
     submit_command, demo_data_command, audit_command, import_group, evaluate_command, approve_command,
     setup_command, up_command, explain_command, diff_command, purge_command, cross_validate_command, vote_command,
+    preview_augment_command,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -64,3 +64,30 @@ def audit_command(run: str, truth: Path, round_index: int | None, final: bool, j
 
     audits = audit_labels(AuditSpec(run, truth, round_index, final, json_path))
     click.echo("\n\n".join(audit.table for audit in audits))
+
+
+@click.command("preview-augment")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change one field; may be repeated.")
+@click.option("--run-id", help="Take pseudo-labels from this run; default: the config's own.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="preview-augment.png", show_default=True, help="PNG to write."
+)  # fmt: skip
+@click.option("--num", type=click.IntRange(1, 50), default=4, show_default=True, help="Images of each kind.")
+@click.option("--seed", default=0, show_default=True, help="Another seed draws other images and changes.")
+def preview_augment_command(
+    config: Path, overrides: tuple[str, ...], run_id: str | None, out: Path, num: int, seed: int
+) -> None:
+    """Draw what the model will see of the images of CONFIG: ground truth and, once there are any, pseudo-labels.
+
+    Nothing is trained, and no run is needed.
+    """
+    from segcore.config.load import load_config
+    from segcore.steps.preview_augment import PreviewSpec, preview_augment
+    from segcore.steps.run import run_folder
+
+    checked = load_config(config, overrides)
+    preview = preview_augment(checked, PreviewSpec(run_folder(checked, run_id), out, num, seed))
+    pseudo = f"pseudo-labels of {preview.pseudo}" if preview.pseudo else "ground truth, as there are none yet"
+    shown = f", {preview.num_pseudo} as pseudo-labelled ones ({pseudo})" if preview.num_pseudo else ""
+    click.echo(f"{preview.out}: {preview.num_ground_truth} labelled images{shown}")
