@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from segcore.steps.run_folders import run_folders
 from segcore.steps.status import RunStatus, run_status
@@ -25,6 +27,9 @@ MIN_PYTHON = (3, 11)
 MIN_FREE_GB = 1.0
 IMPORT_TIMEOUT_S = 180
 PACKAGED = "efficientnet_lite"
+OPENCV_PACKAGES = (
+    "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
+)  # fmt: skip
 INSTALL = "install segloop again: pip install -c constraints.txt -e ."
 
 
@@ -45,6 +50,7 @@ def examine(artifacts: Path) -> list[Diagnosis]:
     return [
         python_version(),
         *packages(),
+        *opencv_wheels(),
         *model_libraries(),
         disk(artifacts),
         *runs(artifacts),
@@ -84,6 +90,23 @@ def unmet(requirement: Requirement) -> str | None:
     if requirement.specifier.contains(found, prereleases=True):
         return None
     return f"{requirement.name} must be {requirement.specifier}, and is {found}"
+
+
+def opencv_wheels() -> Iterator[Diagnosis]:
+    """Look whether all installed OpenCV packages are of one version: they overwrite each other's files in cv2."""
+    versions = {}
+    for name in OPENCV_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    if len(set(versions.values())) > 1:
+        found = ", ".join(f"{name} {version}" for name, version in versions.items())
+        newest = max(versions.values(), key=Version)
+        names = " ".join(f"{name}=={newest}" for name in versions)
+        yield Diagnosis(
+            "problem",
+            f"packages that share the folder cv2 must be of one version, and are {found}",
+            f"pip install --force-reinstall --no-deps {names}",
+        )
 
 
 def model_libraries() -> Iterator[Diagnosis]:

@@ -8,6 +8,7 @@ from segcore.steps import doctor
 from segcore.steps.doctor import (
     library_findings,
     model_libraries,
+    opencv_wheels,
     packages,
     run_findings,
     runs,
@@ -49,6 +50,22 @@ def test_a_missing_bound_of_fastapi_would_be_a_problem_with_a_remedy(monkeypatch
     assert found.severity == "problem"
     assert "fastapi must be <0.1" in found.message
     assert "pip install" in found.remedy
+
+
+def test_opencv_packages_of_two_versions_are_a_problem_with_the_command_that_mends_it(monkeypatch):
+    assert list(opencv_wheels()) == []
+    versions = {"opencv-python": "4.13.0.92", "opencv-python-headless": "5.0.0.93", "opencv-contrib-python": None}
+
+    def version(name):
+        if versions.get(name) is None:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    (found,) = opencv_wheels()
+    assert found.severity == "problem"
+    assert "opencv-python 4.13.0.92, opencv-python-headless 5.0.0.93" in found.message
+    assert found.remedy.endswith("opencv-python==5.0.0.93 opencv-python-headless==5.0.0.93")
 
 
 @pytest.mark.parametrize(
