@@ -12,6 +12,7 @@ from torch import Tensor
 from segcore.errors import DataError, StepError
 from segcore.nn import read_ahead
 from segcore.nn.batch_size import CPU_LOGITS_BYTES, GroupLimit
+from segcore.nn.lanes import TURNS, Lanes
 from segcore.nn.passes import PassBudget
 from segcore.nn.predictor import Predictor
 from segcore.nn.read_ahead import Reader
@@ -30,13 +31,16 @@ TWO_TOGETHER = PassBudget(2 * 2 * 96 * 96)
 
 
 def predictor_of(
-    budget: PassBudget, one_by_one: bool = False, on_pass: Callable[[Tensor], None] = lambda inputs: None
+    budget: PassBudget,
+    one_by_one: bool = False,
+    on_pass: Callable[[Tensor], None] = lambda inputs: None,
+    num_lanes: int = 1,
 ) -> Predictor:
     """Return a predictor of two views and their mirror images, whose network is a small convolution."""
     spec = ViewSpec(VIEWS, True, "opencv", "fp32", "cpu")
     teachers = (small_teacher(3, on_pass=on_pass),)
     limit = GroupLimit(spec, teachers, CPU_LOGITS_BYTES)
-    return Predictor(teachers, spec, Reader(200.0, 2), budget, limit, one_by_one)
+    return Predictor(teachers, spec, Reader(200.0, 2), budget, limit, one_by_one, Lanes(num_lanes))
 
 
 @pytest.fixture
@@ -84,6 +88,13 @@ def test_where_a_pass_holds_one_image_each_is_a_group_and_so_a_sign_of_life(hist
     assert announce(history, PassBudget(1), one_by_one=False) == [["0"], ["1"], ["2"], ["3"], ["4"]]
 
 
+def test_lanes_are_told_of_together_several_parts_for_each(history: list[str]) -> None:
+    predictor = predictor_of(PassBudget(1), num_lanes=2)
+    assert predictor.lanes.turns == TURNS
+    groups = list(predictor.announced(IMAGES, lambda done, ids: None))
+    assert [len(group) for group in groups] == [5]  # of at most 2 lanes x 4 turns x 1 image
+
+
 @pytest.fixture
 def request_of(tmp_path: Path) -> PredictRequest:
     """Return a request for images of many sizes with one among them that is none."""
@@ -112,12 +123,12 @@ def assert_same(found: Sequence[Prediction], expected: Sequence[Prediction]) -> 
         assert (one.small_label_map is None) == (other.small_label_map is None)
 
 
-@pytest.mark.parametrize("num_inputs", [1, 2, 4, 6, 100])
+@pytest.mark.parametrize(("num_inputs", "num_lanes"), [(1, 1), (2, 1), (4, 1), (6, 1), (100, 1), (1, 2), (4, 3)])
 def test_predictions_come_in_the_order_of_the_request_and_do_not_depend_on_who_runs_together(
-    request_of: PredictRequest, num_inputs: int
+    request_of: PredictRequest, num_inputs: int, num_lanes: int
 ) -> None:
     expected, _ = run(predictor_of(PassBudget(1), one_by_one=True), request_of)
-    found, quarantined = run(predictor_of(PassBudget(num_inputs * 96 * 96)), request_of)
+    found, quarantined = run(predictor_of(PassBudget(num_inputs * 96 * 96), num_lanes=num_lanes), request_of)
     assert [one.image_id for one in found] == [f"{index}" for index in range(len(SIZES))]
     assert_same(found, expected)
     assert [one.image_id for one in quarantined] == ["torn"]
@@ -142,16 +153,20 @@ def refusing(num_pixels: int, refused: Callable[[], None] = refused_on_gpu) -> C
 
 
 @pytest.mark.parametrize("refused", [refused_on_gpu, refused_on_cpu])
-@pytest.mark.parametrize("num_inputs", [1, 2, 3])
+@pytest.mark.parametrize(("num_inputs", "num_lanes"), [(1, 1), (2, 1), (3, 1), (1, 3)])
 def test_out_of_memory_makes_passes_smaller_and_changes_nothing_else(
-    request_of: PredictRequest, num_inputs: int, refused: Callable[[], None]
+    request_of: PredictRequest, num_inputs: int, num_lanes: int, refused: Callable[[], None]
 ) -> None:
     expected, _ = run(predictor_of(PassBudget(1)), request_of)
-    predictor = predictor_of(PassBudget(100 * 96 * 96), on_pass=refusing(num_inputs * 96 * 96, refused))
+    predictor = predictor_of(
+        PassBudget(100 * 96 * 96), on_pass=refusing(num_inputs * 96 * 96, refused), num_lanes=num_lanes
+    )
     found, quarantined = run(predictor, request_of)
     assert_same(found, expected)
     assert [one.image_id for one in quarantined] == ["torn"]
-    assert predictor.budget.pixels <= num_inputs * 96 * 96
+    assert predictor.num_labelled == len(SIZES)
+    if num_lanes == 1:  # side by side they are tried again one after the other first
+        assert predictor.budget.pixels <= num_inputs * 96 * 96
 
 
 def test_an_image_that_does_not_fit_even_alone_is_quarantined_and_the_others_are_kept(
