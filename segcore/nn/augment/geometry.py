@@ -40,20 +40,28 @@ def size_with(values: LabelMap, longer_px: float) -> tuple[int, int]:
 def cropped(
     example: Example, size: int, max_share: float, rng: np.random.Generator, wanted_class: int | None = None
 ) -> Example:
-    """Return a random crop of at most size px, drawn again up to 10 times while it is a bad one.
+    """Return a random crop of at most size px, drawn again up to 10 times while one class covers max_share of it.
 
-    It is while one class covers max_share of it, or a class that is wanted is not in it.
+    wanted_class: the crop is one of those around a random pixel of the class; None, or without such a pixel: any.
     """
+    wanted = np.flatnonzero(example.label_map == wanted_class) if wanted_class is not None else ()
     for _ in range(CROP_TRIES):
-        top = int(rng.integers(max(example.height - size, 0) + 1))
-        left = int(rng.integers(max(example.width - size, 0) + 1))
+        row, column = divmod(int(rng.choice(wanted)), example.width) if len(wanted) else (None, None)
+        top, left = crop_start(example.height, size, row, rng), crop_start(example.width, size, column, rng)
         window: Box = (slice(top, top + size), slice(left, left + size))
         if example.height <= size and example.width <= size:
             break
-        labels = example.label_map[window]
-        if largest_share(labels) < max_share and (wanted_class is None or (labels == wanted_class).any()):
+        if largest_share(example.label_map[window]) < max_share:
             break
     return example.mapped(lambda values: values[window])
+
+
+def crop_start(length: int, size: int, around: int | None, rng: np.random.Generator) -> int:
+    """Draw where a crop of size px begins on a side of length px; around: what it must not miss."""
+    last = max(length - size, 0)
+    if around is None:
+        return int(rng.integers(last + 1))
+    return int(rng.integers(max(around - size + 1, 0), min(around, last) + 1))
 
 
 def largest_share(label_map: LabelMap) -> float:

@@ -24,7 +24,7 @@ def weigh(sample: SegDataSample, loss_weight: float, pixel_weight: NDArray[np.ui
     if loss_weight != 1.0:
         sample.set_metainfo({"loss_weight": loss_weight})
     if pixel_weight is not None:
-        sample.pixel_weight = PixelData(data=torch.from_numpy(pixel_weight)[None])
+        sample.pixel_weight = PixelData(data=torch.from_numpy(pixel_weight.copy())[None])
 
 
 class BatchWeights:
