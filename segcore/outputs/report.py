@@ -39,6 +39,7 @@ def report_html(data: ReportData) -> str:
         card_header=HEADER,
         calibration=calibration_section(data),
         labelled_rounds=[item for item in data.rounds if item.pseudo is not None],
+        voted_rounds=[item for item in data.rounds if item.ensemble is not None],
     )
 
 

@@ -29,14 +29,31 @@ class PseudoLabelReport:
 
 
 @dataclass(frozen=True)
+class EnsembleReport:
+    """The models of a round, in the order of the config. shares: of the vote, 0 for one that is no member.
+
+    alone: mIoU of each on calib, None where calib was not asked. sentence: what spoke for these shares.
+    """
+
+    models: tuple[str, ...]
+    shares: tuple[float, ...]
+    alone: tuple[float | None, ...]
+    sentence: str
+
+
+@dataclass(frozen=True)
 class RoundReport:
-    """One round. seconds: wall-clock seconds by step, in the order to show. pseudo: None in round 0."""
+    """One round. seconds: wall-clock seconds by step, in the order to show. pseudo: None in round 0.
+
+    ensemble: None where the student is one model.
+    """
 
     round_index: int
     score: Score
     decision: GateDecision
     seconds: Mapping[str, float]
     pseudo: PseudoLabelReport | None = None
+    ensemble: EnsembleReport | None = None
 
     @property
     def miou(self) -> Interval:

@@ -15,11 +15,13 @@ from segcore.pseudo.build import LABEL_MAPS
 from segcore.pseudo.quality import churn_of, count_pairs
 from segcore.records import IGNORE_INDEX, RoundRecord, StepOutput
 from segcore.steps.approval import read_round
+from segcore.steps.ensemble_files import is_ensemble
 from segcore.steps.finished import existing_run, published_index
 from segcore.steps.index import class_map_of
 from segcore.steps.quality_card import read_card
+from segcore.steps.references import readable_manifests, strings_in
 from segcore.steps.run import Run
-from segcore.store.manifest import read_manifest
+from segcore.store.manifest import Manifest, read_manifest
 from segcore.store.run_file import shown
 from segcore.store.steps import changed_fields
 from segcore.trust.alarm_text import sentences
@@ -54,10 +56,21 @@ def settings(run: Run, records: Sequence[RoundRecord]) -> Iterator[str]:
 
 def inputs_of(run: Run, record: RoundRecord) -> dict[str, Any]:
     """Return what a round's training and filter were made from."""
-    folders = {"train": str(Path(record.student.path).parent)}
+    student = (run.path / record.student.path).parent
+    found: dict[str, Any] = {"train": read_manifest(student).inputs}
+    if is_ensemble(Path(record.student.path)):
+        joined: Any = read_manifest(student)
+        trained = training_of(run, record.round_index, joined.inputs["members"][0]["weights"])
+        found = {"ensemble": {"shares": joined.value["shares"]}, "train": None if trained is None else trained.inputs}
     if record.pseudo_labels is not None:
-        folders["filter"] = record.pseudo_labels.path
-    return {name: read_manifest(run.path / folder).inputs for name, folder in folders.items()}
+        found["filter"] = read_manifest(run.path / record.pseudo_labels.path).inputs
+    return found
+
+
+def training_of(run: Run, round_index: int, weights: str) -> Manifest | None:
+    """Return the manifest of the round's training that gave these weights; None when it is gone."""
+    manifests = readable_manifests(run.layout.round_dir(round_index)).values()
+    return next((each for each in manifests if each.kind == "train" and weights in strings_in(each.value)), None)
 
 
 def scores(records: Sequence[RoundRecord], names: Sequence[str]) -> Iterator[str]:

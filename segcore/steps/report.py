@@ -38,6 +38,7 @@ from segcore.steps.index import Index, class_map_of, ground_truth_path, image_pa
 from segcore.steps.inspect_labels import StoppedByAlarm
 from segcore.steps.label import PREDICTIONS, LabelledShard
 from segcore.steps.pseudo_labels import filter_spec
+from segcore.steps.report_ensemble import ensemble_report
 from segcore.steps.run import Run
 from segcore.steps.stored_alarms import CARD
 from segcore.steps.train import PseudoLabels
@@ -50,8 +51,7 @@ from segcore.trust.loop_policy import winner
 NUM_OVERLAYS = 6  # of each kind
 KIND_NAMES = {
     "index": "index", "train": "train", "label": "label", "calibrate": "calibrate", "filter": "filter",
-    "inspect": "inspect", "guard": "guard",
-    "evaluate": "evaluate",
+    "inspect": "inspect", "guard": "guard", "votes": "votes", "ensemble": "ensemble", "evaluate": "evaluate",
 }  # fmt: skip
 
 
@@ -164,7 +164,8 @@ def round_report(run: Run, record: RoundRecord, seconds: dict[str, float]) -> Ro
     """Return what the report shows of a round."""
     pseudo = None if record.pseudo_labels is None else pseudo_report(run, record.pseudo_labels)
     ordered = {kind: seconds[kind] for kind in KIND_NAMES if kind in seconds}
-    return RoundReport(record.round_index, record.score, record.decision, ordered, pseudo)
+    ensemble = ensemble_report(run, record.student)
+    return RoundReport(record.round_index, record.score, record.decision, ordered, pseudo, ensemble)
 
 
 def pseudo_report(run: Run, output: StepOutput) -> PseudoLabelReport:

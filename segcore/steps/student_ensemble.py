@@ -129,7 +129,7 @@ def ensemble_step(spec: JoinSpec) -> Step:
     run, index = spec.train.run, spec.train.index
     inputs = {
         "members": [member_inputs(member) for member in spec.members],
-        "weights": run.config.ensemble.weights if spec.given is None else list(spec.given),
+        "ensemble": {"weights": run.config.ensemble.weights if spec.given is None else list(spec.given)},
         "votes": [votes.output.digest for votes in spec.votes],
         "calib": index.digests["calib"] if spec.votes else None,
     }

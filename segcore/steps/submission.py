@@ -16,10 +16,9 @@ from segcore.process.jobs import PredictImage
 from segcore.records import ImageRecord
 from segcore.steps.finished import existing_run, published_index
 from segcore.steps.index import Index, class_map_of, image_path, images_of
-from segcore.steps.model_files import ModelFiles, ModelRequest, find_model
+from segcore.steps.model_files import ModelFiles, ModelRequest, find_model, weights_in
 from segcore.steps.predict_images import PredictRun, Progress, predict_chunks, workspace
 from segcore.steps.run import Run
-from segcore.steps.train import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ def submitting_model(run: Run, refit: bool) -> ModelFiles:
     """Return the run's model, or that of its final refit; RunError when there is none."""
     if not refit:
         return find_model(ModelRequest(run.folder, None))
-    if not (run.layout.refit_dir / WEIGHTS).is_file():
+    if weights_in(run.layout.refit_dir) is None:
         raise RunError(
             f"{run.layout.refit_dir}: expected the model of the final refit, found none; set loop.final_refit: true "
             "and run again (what is done is reused)"

@@ -112,14 +112,19 @@ def sure_votes(prediction: Prediction, max_px: int) -> Votes:
 
 def replace_parts(put: Callable[[Any, str, Any], None]) -> None:
     """Replace tasks and child programs. put: setattr, or a monkeypatch's."""
-    steps = SimpleNamespace(**{name: submitted(function) for name, function in TASKS.items()})
-    for module in (pseudo_label_loop, round, final, students):
-        put(module, "steps", steps)
-    put(pseudo_label_loop, "pseudo_label_round", round.pseudo_label_round.fn)
+    replace_tasks(put)
     put(train, "run_training", stub_training)
     put(label, "predict", stub_predict)
     put(evaluate, "predict", stub_predict)
     put(student_ensemble, "predict", stub_predict)
+
+
+def replace_tasks(put: Callable[[Any, str, Any], None]) -> None:
+    """Replace tasks alone: the child programs are the real ones. put: as above."""
+    steps = SimpleNamespace(**{name: submitted(function) for name, function in TASKS.items()})
+    for module in (pseudo_label_loop, round, final, students):
+        put(module, "steps", steps)
+    put(pseudo_label_loop, "pseudo_label_round", round.pseudo_label_round.fn)
 
 
 def walk(config: Path, overrides: Sequence[str] = (), update: bool = False, run_id: str | None = None) -> Path:
