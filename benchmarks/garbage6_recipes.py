@@ -23,7 +23,10 @@ STRONG = "train.augment.strong={colour_jitter: 0.8, grey: 0.2, blur: 0.5, cutout
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to use the pool. what: as the page calls it. overrides: after those of the measurement, and stronger."""
+    """One way to use the pool. what: as the page calls it.
+
+    overrides: after those of the measurement, and stronger; FINAL stands for the iterations of the last students.
+    """
 
     what: str
     config: Path
@@ -31,8 +34,8 @@ class Recipe:
 
     def run_overrides(self, common: Sequence[str]) -> list[str]:
         """Return the overrides of a run, given those that all runs have."""
-        final = final_iterations(common)
-        return [*common, *(override.format(final=final) for override in self.overrides)]
+        final = str(final_iterations(common))
+        return [*common, *(override.replace("FINAL", final) for override in self.overrides)]
 
     def schedule(self, common: Sequence[str]) -> list[int]:
         """Return the iterations of each round's student, as many rounds as there may be."""
@@ -45,7 +48,7 @@ ISSUE = ("st_plus_plus", "consistency", "consistency_on_top")
 RECIPES = {
     "st_plus_plus": Recipe("ST++", CONFIGS / "st_plus_plus.yaml", ("loop.rounds=2",)),
     "consistency": Recipe(
-        "consistency alone", CONFIGS / "consistency.yaml", ("loop.rounds=0", "train.iterations={final}")
+        "consistency alone", CONFIGS / "consistency.yaml", ("loop.rounds=0", "train.iterations=FINAL")
     ),
     "consistency_on_top": Recipe("consistency and pseudo-labels", CONFIGS / "consistency.yaml", ("loop.rounds=1",)),
     "strong": Recipe("loop, strong augmentation", CONFIG, (STRONG,)),
