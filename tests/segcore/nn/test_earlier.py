@@ -6,42 +6,56 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from segcore.config.label_schema import LabelConfig
+from segcore.nn.earlier import EarlierFiles, EarlierHook
 from segcore.nn.predictor import open_predictor
-from segcore.nn.resume_files import sha256_of
+from segcore.nn.resume_files import ResumeFiles
 from segcore.nn.tta import ViewSpec, one_view
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, TrainJob
 from segcore.pseudo.predictions import read_predictions
 
-from .conftest import ITERATIONS, draw, placed, start_training
+from .conftest import draw, placed
 from .teacher_files import teacher_files
 
-KEPT_AT = (3, 6)
+
+def weights(value: float) -> nn.Module:
+    """Return a network of one number."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, value)
+    return network
 
 
-def test_a_training_keeps_its_weights_on_the_way_and_ends_as_without_even_if_they_were_lost(
-    trained: Path, tiny_job: TrainJob, tmp_path: Path
+def kept(folder: Path, name: str) -> float:
+    """Return the number in kept weights."""
+    return float(torch.load(folder / name, weights_only=True)["state_dict"]["weight"])
+
+
+def test_weights_on_the_way_survive_and_are_published_and_what_is_lost_is_trained_again(
+    tiny_job: TrainJob, tmp_path: Path
 ) -> None:
-    job = dataclasses.replace(placed(tiny_job, tmp_path), earlier_at=KEPT_AT)
-    process = start_training(job, tmp_path)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    out, resume = tmp_path / "out", tmp_path / "resume"
-    assert sha256_of(out / "model.pth") == sha256_of(trained / "model.pth")
-    kept = [sha256_of(out / f"earlier_{index}.pth") for index in range(2)]
-    assert len({*kept, sha256_of(out / "model.pth")}) == 3
-    # a training that died before it was published, and whose first weights are damaged since
-    (resume / "earlier_1.pth").write_bytes(b"torn")
-    for path in (*out.glob("*.pth"), *resume.glob("iteration_*08.*")):
-        path.unlink()
-    process = start_training(job, tmp_path)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert "the weights after iteration 6 are not there as written" in errors
-    assert f"resuming at iteration 4 of {ITERATIONS}" not in errors  # only the newest two are kept: 8 and 10
-    assert [sha256_of(out / f"earlier_{index}.pth") for index in range(2)] == kept
-    assert sha256_of(out / "model.pth") == sha256_of(trained / "model.pth")
+    job = dataclasses.replace(placed(tiny_job, tmp_path), earlier_at=(3, 6))
+    earlier, resume = EarlierFiles(job), ResumeFiles(tmp_path / "resume", "a training", 3)
+    resume.folder.mkdir()
+    values = iter(range(1, 11))
+    hook = EarlierHook(earlier, lambda: weights(next(values)))
+    for iteration in range(1, 9):
+        hook.after_train_iter(None, iteration - 1)
+        if iteration % 2 == 0:
+            resume.save(iteration, {"model": {}})
+    earlier.require_up_to(resume)
+    assert resume.newest_iteration() == 8
+    earlier.publish(tmp_path / "out")
+    assert [kept(tmp_path / "out", f"earlier_{index}.pth") for index in range(2)] == [1, 2]  # asked for twice only
+
+    (tmp_path / "resume" / "earlier_1.pth").write_bytes(b"torn")
+    earlier.require_up_to(resume)
+    assert resume.newest_iteration() == 4  # before the weights that were lost
+    hook.after_train_iter(None, 5)
+    earlier.publish(tmp_path / "out")
+    assert kept(tmp_path / "out", "earlier_1.pth") == 3
 
 
 @pytest.mark.parametrize(
