@@ -106,6 +106,23 @@ def test_images_are_not_ranked_by_the_agreement_of_one_view(write: Callable[[Any
     assert load_config(write(SMALL), [*one_view, "label.flip=true"]).filter.reliable_share == 0.5
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.teacher={checkpoint: a.pth, config: a.py, trained_on: []}", "given teacher.*reliability: views"),
+        ("train.round_iterations=2", "less than 3 iterations.*raise train"),
+    ],
+)
+def test_images_are_ranked_by_checkpoints_only_where_a_training_has_some(
+    write: Callable[[Any], Path], override: str, expected: str
+) -> None:
+    ranked = ["label.sizes=[64]", "label.flip=false", "filter.reliability=checkpoints"]
+    assert load_config(write(SMALL), [*ranked, "filter.reliable_share=0.5"]).filter.reliability == "checkpoints"
+    with pytest.raises(ConfigError, match=expected):
+        load_config(write(SMALL), [*ranked, "filter.reliable_share=0.5", override])
+    assert load_config(write(SMALL), [*ranked, override]).filter.reliable_share == 1  # nobody is ranked
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_config(tmp_path / "nowhere.yaml")
