@@ -69,6 +69,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "ensemble.members.preset": (MEMBER % "preset: null, config: {root}/given.py", SECOND_STUDENT),
     "ensemble.members.config": (MEMBER % "preset: null, config: {root}/given.py", SECOND_STUDENT),
     "ensemble.members.weights": (MEMBER % "weights: null", SECOND_STUDENT),
+    "ensemble.members.tiny": (MEMBER % "tiny: true, weights: null", SECOND_STUDENT),
     "ensemble.members.head_channels": (MEMBER % "head_channels: 8", SECOND_STUDENT),
     "ensemble.weights": ("ensemble.weights=equal", JUDGED),  # without members; with them: test_student_ensemble.py
     "student.start": ("student.start=teacher", LATER_STUDENT),
