@@ -12,6 +12,7 @@ from benchmarks.gate import gate_benchmark
 from benchmarks.label import label
 from benchmarks.memory import memory
 from benchmarks.orchestration import orchestration
+from benchmarks.quote import quote
 from benchmarks.reliability import reliability
 from benchmarks.reuse import reuse
 
@@ -29,6 +30,7 @@ main.add_command(gate_benchmark)
 main.add_command(label)
 main.add_command(memory)
 main.add_command(orchestration)
+main.add_command(quote)
 main.add_command(reliability)
 main.add_command(reuse)
 
