@@ -18,7 +18,7 @@ from segcore.trust.lineage import Lineage
 
 from .stub_loop import SMALL, stub_training, walk
 
-GROWING = "student.growing=[{head_channels: 24}, {preset: pidnet_small}]"
+GROWING = "student.growing=[{head_channels: 24}, {preset: pidnet_small, weights: null}]"
 
 
 @pytest.fixture
