@@ -20,8 +20,8 @@ CONVERTERS = Path(mmseg.__file__).parent / ".mim" / "tools" / "model_converters"
 NEW_PARTS = {  # tensors that published weights of a backbone never hold: norms of maps that classification does not use
     "SwinTransformer": ("norm0.", "norm1.", "norm2.", "norm3."),
     "HuggingFaceBackbone": ("hidden_states_norms.",),
-    # trained on ImageNet without what joins its three branches
-    "PIDNet": ("compression_", "diff_", "pag_", "spp.", "dfm."),
+    # nothing says which of its branches the classifier had; stem and context branch it must have had
+    "PIDNet": ("p_branch_layers.", "d_branch_layers.", "compression_", "diff_", "pag_", "spp.", "dfm."),
 }
 
 

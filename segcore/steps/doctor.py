@@ -140,9 +140,10 @@ def weights_findings(paths: dict[str, Any]) -> Iterator[Diagnosis]:
         if path is None and preset.startswith(PACKAGED):
             yield Diagnosis("problem", f"the ImageNet weights of preset {preset} are not installed", INSTALL)
     there = [preset for preset, path in paths.items() if path is not None]
-    absent = len(paths) - len(there)
-    others = f"; of {absent} others `segloop run --check` names the command that fetches them" if absent else ""
-    yield Diagnosis("ok", f"weights of {', '.join(there) or 'no preset'} are on this machine{others}")
+    if there:
+        others = len(paths) - len(there)
+        more = f"; for {others} others `segloop run --check` names the command that fetches them" if others else ""
+        yield Diagnosis("ok", f"published weights on this machine: {', '.join(there)}{more}")
 
 
 def disk(artifacts: Path) -> Diagnosis:

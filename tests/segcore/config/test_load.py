@@ -139,3 +139,30 @@ def test_every_field_of_every_section_is_documented_or_plain() -> None:
     names = field_names(RunConfig)
     assert len(names) == len(set(names))
     assert "train.augment.flip" in names
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ("imagenet", "imagenet"),
+        ("facebook/convnext-tiny-224", "facebook/convnext-tiny-224"),
+        ("there/folder", "{folder}/there/folder"),
+        ("there/none.pth", "{folder}/there/none.pth"),
+        ("./owner/name", "{folder}/owner/name"),
+        ("weights.safetensors", "{folder}/weights.safetensors"),
+        ("plain", "{folder}/plain"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_weights_are_a_path_unless_there_is_none_and_they_can_be_a_name_on_the_hub(
+    write: Callable[[Any], Path], tmp_path: Path, weights: str, expected: str
+) -> None:
+    (tmp_path / "there" / "folder").mkdir(parents=True)
+    path = write(SMALL | {"model": {"weights": weights}})
+    assert load_config(path).model.weights == expected.format(folder=tmp_path.resolve())
+
+
+def test_a_tiny_model_has_no_published_weights(write: Callable[[Any], Path]) -> None:
+    with pytest.raises(ConfigError, match="set weights to null"):
+        load_config(write(SMALL | {"model": {"tiny": True}}))
+    assert load_config(write(SMALL | {"model": {"tiny": True, "weights": None}})).model.tiny

@@ -129,7 +129,7 @@ def swin_of_its_authors(state: State) -> State:
     found = {}
     for name, value in state.items():
         for ours, theirs in renamed:
-            name = name.replace(ours, theirs)  # noqa: PLW2901
+            name = name.replace(ours, theirs)
         found[name] = value
     return found
 
@@ -149,7 +149,7 @@ def mit_of_its_authors(state: State) -> State:
             *(("projection", "proj"), ("attn.out_proj.", "proj."), ("ffn.layers.0.", "mlp.fc1.")),
             *(("ffn.layers.1.", "mlp.dwconv.dwconv."), ("ffn.layers.4.", "mlp.fc2.")),
         ):
-            rest = rest.replace(ours, theirs)  # noqa: PLW2901
+            rest = rest.replace(ours, theirs)
         found[f"{place}.{rest}"] = value.flatten(1) if "fc" in rest and value.ndim == 4 else value
     return found
 

@@ -42,7 +42,13 @@ def test_a_sound_run_has_no_errors_and_nothing_is_written(tmp_path, checked):
     [
         (["model.preset=efficientnet"], "model.preset must be one of", 2),
         (["model.preset=null", "model.config=/nowhere/model.py"], "model.config must be a file", 2),
-        (["model.weights=/nowhere/weights.pth"], "model.weights must be a file, and /nowhere/weights.pth is none", 4),
+        (["model.weights=/nowhere/weights.pth"], "model.weights: weights /nowhere/weights.pth: there is no such", 4),
+        (["model.weights=nobody/nothing"], "`hf download nobody/nothing --local-dir nothing`", 4),
+        (
+            ["model.preset=swin_tiny_upernet", "model.weights=imagenet"],
+            "curl -LO https://mmassets.onedl.ai/mmsegmentation/v0.5/pretrain/swin/swin_tiny_patch4",
+            4,
+        ),
         (
             ["model.teacher={checkpoint: /nowhere/a.pth, config: /nowhere/a.py, trained_on: []}"],
             "model.teacher.checkpoint must be a file",

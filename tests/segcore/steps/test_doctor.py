@@ -71,8 +71,11 @@ def test_opencv_packages_of_two_versions_are_a_problem_with_the_command_that_men
 @pytest.mark.parametrize(
     ("found", "severities"),
     [
-        ({"errors": [], "devices": ["cpu with 2 cores"], "weights": {"a": "/a.pth"}}, ["ok", "ok"]),
-        ({"errors": [], "devices": ["cpu with 2 cores"], "weights": {"a": None}}, ["ok", "problem"]),
+        ({"errors": [], "devices": ["cpu with 2 cores"], "weights": {"a": "/a.pth", "b": None}}, ["ok", "ok"]),
+        (
+            {"errors": [], "devices": ["cpu with 2 cores"], "weights": {"efficientnet_lite0_upernet": None}},
+            ["ok", "problem"],
+        ),
         ({"errors": [{"what": "mmseg", "error": "ImportError: x"}], "devices": [], "weights": {}}, ["problem"]),
     ],
 )
