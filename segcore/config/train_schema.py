@@ -76,7 +76,9 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where fast")
     checkpoint_every: PositiveInt = Field(500, description="iterations between resume checkpoints")
     keep_checkpoints: PositiveInt = Field(3, description="resume checkpoints kept; at least 2")
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="processes that load samples; None: 2 on a CPU, up to 8 beside a GPU"
+    )
 
     @model_validator(mode="after")
     def _two_checkpoints(self) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""Training images with their label maps, decoded once."""
+"""Training images with their label maps, decoded once by all workers together."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from segcore.data.label_maps import LabelMaps
 from segcore.errors import DataError
 from segcore.nn.augment.example import Example, LabelMap, PixelWeight
 from segcore.nn.augment.geometry import resized
+from segcore.nn.decoded_cache import DecodedCache
 from segcore.process.jobs import Sample
 from segcore.pseudo.confidence import LEVEL_EDGES
 
@@ -22,18 +23,17 @@ class SampleSource:
     """Images with label maps, decoded once and kept while there is room.
 
     What is kept is already reduced to the largest side that augmentation can ask for, whether or not there is room:
-    results do not depend on the cache. confidence: file with the levels of the label maps' pixels, by which they are
-    weighed; None: all alike.
+    results do not depend on the cache. cache: one slot an image, longer_px high and wide. confidence: file with the
+    levels of the label maps' pixels, by which they are weighed; None: all alike.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], maps: Path, longer_px: int, cache_bytes: int, confidence: Path | None = None
+        self, samples: Sequence[Sample], maps: Path, longer_px: int, cache: DecodedCache, confidence: Path | None = None
     ) -> None:
         self.samples = sorted(samples, key=lambda sample: sample.image_id)
         self.maps_path = maps
         self.longer_px = longer_px
-        self.free_bytes = cache_bytes
-        self.cache: dict[int, Example] = {}
+        self.cache = cache
         self.maps: LabelMaps | None = None
         self.confidence_path = confidence
         self.confidence: LabelMaps | None = None
@@ -43,13 +43,10 @@ class SampleSource:
 
     def example(self, index: int) -> Example:
         """Return an image as it is on disk, its longer side at most longer_px."""
-        if index in self.cache:
-            return self.cache[index]
-        found = self.decoded(self.samples[index])
-        num_bytes = sum(array.nbytes for array in found.arrays)
-        if num_bytes <= self.free_bytes:
-            self.free_bytes -= num_bytes
-            self.cache[index] = found
+        found = self.cache.get(index)
+        if found is None:
+            found = self.decoded(self.samples[index])
+            self.cache.put(index, found)
         return found
 
     def decoded(self, sample: Sample) -> Example:
@@ -62,10 +59,6 @@ class SampleSource:
                 f"{found.label_map.shape}; was the image changed after the index step?"
             )
         return resized(found, self.longer_px) if max(found.height, found.width) > self.longer_px else found
-
-    def label_map(self, index: int) -> LabelMap:
-        """Return a label map alone, as it is on disk."""
-        return self.opened_maps()[self.samples[index].image_id]
 
     def pixel_weights(self, image_id: str) -> PixelWeight | None:
         """Return the confidence in each pixel of a label map, (H, W) uint8, 255 for 1; None where it has no say."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,28 @@ from torch.utils.data import DataLoader, Dataset
 from segcore.config.train_schema import LossConfig
 from segcore.nn.augment.augmentation import Augmentation
 from segcore.nn.augment.example import Example
-from segcore.nn.augment.object_bank import BankSpec, ObjectBank, object_bank
+from segcore.nn.augment.object_bank import ObjectBank, object_bank
 from segcore.nn.class_pixels import labelled_pixels
+from segcore.nn.decoded_cache import DecodedCache
+from segcore.nn.devices import torch_device
 from segcore.nn.loss.batch_weights import weigh
 from segcore.nn.loss.ramp import pseudo_weight
 from segcore.nn.sample_source import SampleSource
-from segcore.nn.sample_stream import Position, PositionSampler, RareClasses, Source, StreamSpec, position_at, rare_classes
-from segcore.process.jobs import TrainJob
+from segcore.nn.sample_stream import (
+    Position,
+    PositionSampler,
+    RareClasses,
+    Source,
+    StreamSpec,
+    position_at,
+    rare_classes,
+)
+from segcore.process.jobs import Sample, TrainJob
 
 log = logging.getLogger(__name__)
 
-CACHE_BYTES = 1 << 30  # decoded samples kept in memory, over all workers
+WORKERS_ON_CPU = 2  # what a batch takes to load is little beside the step, and the step needs the cores
+MOST_WORKERS = 8
 
 
 class TrainSet(Dataset[dict[str, Any]]):
@@ -49,7 +62,7 @@ class TrainSet(Dataset[dict[str, Any]]):
     def __getitem__(self, position: int) -> dict[str, Any]:
         example = self.example(position)
         sample = SegDataSample()
-        sample.gt_sem_seg = PixelData(data=torch.from_numpy(example.label_map.astype(np.int64))[None])
+        sample.gt_sem_seg = PixelData(data=torch.from_numpy(example.label_map.copy())[None])
         weigh(sample, self.loss_weight(position), example.pixel_weight)
         return {"inputs": torch.from_numpy(example.image.transpose(2, 0, 1).copy()), "data_samples": sample}
 
@@ -95,23 +108,35 @@ def rare_sampling(job: TrainJob) -> RareClasses | None:
 
 def train_set(job: TrainJob) -> TrainSet:
     """Return all that the model of a job sees."""
-    longer_px = int(np.ceil(job.train.size * max(job.train.augment.scale_range[1], 1.0)))
-    budget = CACHE_BYTES // max(job.train.workers, 1)
+    longer_px = longest_side(job)
     sources: dict[Source, SampleSource] = {
-        "ground_truth": SampleSource(job.ground_truth, Path(job.ground_truth_maps), longer_px, budget)
+        "ground_truth": SampleSource(
+            job.ground_truth, Path(job.ground_truth_maps), longer_px, cache_of(job, job.ground_truth)
+        )
     }
     if job.pseudo and job.pseudo_maps is not None:
         confidence = None if job.pseudo_confidence is None else Path(job.pseudo_confidence)
-        sources["pseudo"] = SampleSource(job.pseudo, Path(job.pseudo_maps), longer_px, budget, confidence)
+        cache = cache_of(job, job.pseudo)
+        sources["pseudo"] = SampleSource(job.pseudo, Path(job.pseudo_maps), longer_px, cache, confidence)
     bank = rare_objects(job, sources["ground_truth"])
     return TrainSet(stream_of(job), sources, Augmentation(job.train.size, job.train.augment, bank), job.train.loss)
+
+
+def longest_side(job: TrainJob) -> int:
+    """Return the longest image side that augmentation asks for, px."""
+    return int(np.ceil(job.train.size * max(job.train.augment.scale_range[1], 1.0)))
+
+
+def cache_of(job: TrainJob, samples: Sequence[Sample]) -> DecodedCache:
+    """Return an empty place for decoded samples, on the disk of the resume files."""
+    return DecodedCache(len(samples), longest_side(job), Path(job.resume_dir) if job.resume_dir else None)
 
 
 def rare_objects(job: TrainJob, ground_truth: SampleSource) -> ObjectBank | None:
     """Return what copy-paste draws from, if the job asks for it and has any."""
     if job.train.augment.copy_paste == 0:
         return None
-    bank = object_bank(ground_truth, BankSpec(len(job.model.class_names), job.train.size, job.seed))
+    bank = object_bank(ground_truth, labelled_pixels(job), job.train.size, job.seed)
     if bank is None:
         log.warning("train.augment.copy_paste: no class is rarer than the others, so nothing is pasted")
     else:
@@ -127,11 +152,28 @@ def train_loader(job: TrainJob, start_iteration: int) -> DataLoader[Any]:
         samples,
         batch_size=samples.spec.batch_size,
         sampler=PositionSampler(samples.spec, start_iteration),
-        num_workers=job.train.workers,
         collate_fn=pseudo_collate,
-        worker_init_fn=prepare_worker,
         drop_last=True,
+        **workers_of(job),
     )
+
+
+def workers_of(job: TrainJob) -> dict[str, Any]:
+    """Return the arguments of a DataLoader about its workers; they are forked, to share what is decoded."""
+    number = num_workers(job)
+    return {
+        "num_workers": number,
+        "multiprocessing_context": "fork" if number else None,
+        "worker_init_fn": prepare_worker,
+    }
+
+
+def num_workers(job: TrainJob) -> int:
+    """Return how many processes load samples: as the job says, or what its device and this machine suggest."""
+    if job.train.workers is not None:
+        return job.train.workers
+    cores = len(os.sched_getaffinity(0))
+    return WORKERS_ON_CPU if torch_device(job.device) == "cpu" else min(MOST_WORKERS, max(2, cores // 2))
 
 
 def prepare_worker(_: int) -> None:

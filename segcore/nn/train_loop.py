@@ -18,6 +18,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from segcore.errors import StepError
+from segcore.nn.batch_feed import on_device
 from segcore.nn.devices import Precision, autocast
 from segcore.nn.ema import Average
 from segcore.nn.resume_files import ResumeFiles
@@ -48,11 +49,12 @@ class StopSignal:
 class LoopStart:
     """Where a loop begins, and what it does with a batch.
 
-    seed: of the whole training. frozen: modules that stay in evaluation mode.
+    seed: of the whole training. device: "cpu" or "cuda". frozen: modules that stay in evaluation mode.
     """
 
     iteration: int
     seed: int
+    device: str
     frozen: Sequence[nn.Module]
     step: TrainStep = supervised_step
 
@@ -72,12 +74,12 @@ class SeededTrainLoop(IterBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train to the end, or until a hook sets stop_training."""
         self.runner.call_hook("before_train")
-        batches = iter(self.dataloader)
+        batches = on_device(self.dataloader, self.start.device)
         try:
             while self._iter < self._max_iters and not self.stop_training:
                 self.train_on(next(batches))
         finally:
-            del batches  # ends the loading workers; the interpreter's own way, SIGTERM, they ignore
+            batches.close()  # ends the loading workers; the interpreter's own way, SIGTERM, they ignore
         self.runner.call_hook("after_train")
         return self.runner.model
 
@@ -109,7 +111,8 @@ class AutocastOptimWrapper(OptimWrapper):
     """An OptimWrapper whose forward passes run in a given precision, on any device."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, precision: Precision, device: str, max_norm: float) -> None:
-        super().__init__(optimizer, clip_grad={"max_norm": max_norm})
+        super().__init__(optimizer)
+        self.max_norm = max_norm
         self.precision = precision
         self.device = device
 
@@ -118,6 +121,12 @@ class AutocastOptimWrapper(OptimWrapper):
         """Run the forward pass under autocast."""
         with super().optim_context(model), autocast(self.precision, self.device):
             yield
+
+    def step(self, **kwargs: Any) -> None:
+        """Clip the gradients and update; mmengine's own clipping waits for a GPU to tell the norm."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.max_norm)
+        self.optimizer.step(**kwargs)
 
 
 class ScheduleHook(Hook):

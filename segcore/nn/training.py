@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from segcore.nn.consistency import require_one_output
 from segcore.nn.devices import resolve_precision, torch_device
 from segcore.nn.earlier import EarlierFiles, EarlierHook
 from segcore.nn.ema import Average, AverageHook, mean_at_first
+from segcore.nn.fast_training import fused_adamw, speed_up
 from segcore.nn.resume_files import ResumeFiles, ResumeState
 from segcore.nn.schedule import Schedule
 from segcore.nn.train_data import train_loader
@@ -34,6 +36,8 @@ from segcore.nn.train_step import ConsistencyStep, TrainStep, supervised_step
 from segcore.nn.training_log import TrainingLog
 from segcore.nn.unlabelled_data import BothLoaders, unlabelled_loader
 from segcore.process.jobs import TrainJob
+
+log = logging.getLogger(__name__)
 
 MAX_GRADIENT_NORM = 5.0
 WITHOUT_EFFECT = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
@@ -81,14 +85,14 @@ class Training:
         frozen = frozen_modules(network, self.job)
         for module in frozen:
             module.requires_grad_(False)
-        network.to(device=self.device, memory_format=torch.channels_last)
+        log.info("training: %s", speed_up(network.to(self.device), self.device, self.precision))
         averages = {}
         if student.ema is not None:
             averages[PUBLISHED] = Average(network, student.ema)
         if student.consistency is not None:
             require_one_output(network, self.job.train.size)
             averages[EMA_TEACHER] = Average(network, student.consistency.ema, mean_at_first)
-        optimizer = torch.optim.AdamW(parameter_groups(network, self.job), lr=self.job.train.lr)
+        optimizer = fused_adamw(parameter_groups(network, self.job), self.job.train.lr)
         return Trainee(network, optimizer, averages, frozen)
 
     def runner(self, trainee: Trainee, first: int, log: TrainingLog) -> LoadedRunner:
@@ -103,7 +107,7 @@ class Training:
             ResumeHook(self.files, train.checkpoint_every, self.stop, trainee.averages),
         ]
         loader, step = self.batches_and_step(trainee, first)
-        start = LoopStart(first, self.job.seed, trainee.frozen, step)
+        start = LoopStart(first, self.job.seed, self.device, trainee.frozen, step)
         return LoadedRunner(
             model=trainee.network,
             work_dir=str(self.files.folder / "mmengine"),

@@ -19,9 +19,10 @@ from segcore.nn.augment.augmentation import Augmentation
 from segcore.nn.augment.example import Example
 from segcore.nn.augment.geometry import resized
 from segcore.nn.augment.strong import cutmix_box, strong_colour
+from segcore.nn.decoded_cache import DecodedCache
 from segcore.nn.sample_source import SampleSource
 from segcore.nn.sample_stream import drawn
-from segcore.nn.train_data import CACHE_BYTES, prepare_worker
+from segcore.nn.train_data import cache_of, longest_side, workers_of
 from segcore.process.jobs import Sample, TrainJob
 from segcore.records import IGNORE_INDEX
 
@@ -31,8 +32,8 @@ ORDER, VIEWS = 7, 8  # set this stream's random numbers apart from those of labe
 class PoolSource(SampleSource):
     """Images without label maps; nothing of theirs is labelled."""
 
-    def __init__(self, samples: Sequence[Sample], longer_px: int, cache_bytes: int) -> None:
-        super().__init__(samples, Path(), longer_px, cache_bytes)
+    def __init__(self, samples: Sequence[Sample], longer_px: int, cache: DecodedCache) -> None:
+        super().__init__(samples, Path(), longer_px, cache)
 
     def decoded(self, sample: Sample) -> Example:
         """Read one image from disk."""
@@ -92,18 +93,16 @@ class UnlabelledSet(Dataset[dict[str, torch.Tensor]]):
 def unlabelled_loader(job: TrainJob, consistency: ConsistencyConfig, start_iteration: int) -> DataLoader[Any]:
     """Return the loader of a training's pool images from an iteration on."""
     train = job.train
-    longer_px = int(np.ceil(train.size * max(train.augment.scale_range[1], 1.0)))
     batch_size = consistency.images_of(train.batch_size)
     stream = UnlabelledStream(len(job.unlabelled), batch_size, job.iterations, job.seed)
-    source = PoolSource(job.unlabelled, longer_px, CACHE_BYTES // max(train.workers, 1))
+    source = PoolSource(job.unlabelled, longest_side(job), cache_of(job, job.unlabelled))
     return DataLoader(
         UnlabelledSet(stream, source, Augmentation(train.size, train.augment), consistency.cutmix),
         batch_size=batch_size,
         sampler=range(start_iteration * batch_size, job.iterations * batch_size),
-        num_workers=train.workers,
         collate_fn=pseudo_collate,
-        worker_init_fn=prepare_worker,
         drop_last=True,
+        **workers_of(job),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from segcore.config.train_schema import AugmentConfig, StrongConfig
 from segcore.data.label_maps import write_label_maps
 from segcore.errors import DataError
+from segcore.nn.decoded_cache import DecodedCache
 from segcore.nn.sample_source import SampleSource
 from segcore.nn.train_data import train_loader, train_set
 from segcore.process.jobs import TrainJob
@@ -56,20 +57,19 @@ def test_with_every_augmentation_on_samples_depend_on_neither_workers_nor_where_
         assert torch.equal(label_map, other_map)
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 10**9])
-def test_large_images_are_reduced_alike_with_and_without_room_to_keep_them(
-    tiny_job: TrainJob, cache_bytes: int
-) -> None:
-    source = SampleSource(tiny_job.ground_truth, Path(tiny_job.ground_truth_maps), 32, cache_bytes)
+@pytest.mark.parametrize("max_bytes", [0, 10**9])
+def test_large_images_are_reduced_alike_with_and_without_room_to_keep_them(tiny_job: TrainJob, max_bytes: int) -> None:
+    cache = DecodedCache(len(tiny_job.ground_truth), 32, None, max_bytes)
+    source = SampleSource(tiny_job.ground_truth, Path(tiny_job.ground_truth_maps), 32, cache)
     for _ in range(2):
         example = source.example(1)
         assert example.image.shape == (32, 24, 3)
         assert example.label_map.shape == (32, 24)
-    assert len(source.cache) == (1 if cache_bytes else 0)
+    assert len(cache) == (1 if max_bytes else 0)
 
 
 def test_an_image_that_no_longer_fits_its_label_map_is_named(tiny_job: TrainJob, tmp_path: Path) -> None:
     write_label_maps(tmp_path / "maps.arrow", [(tiny_job.ground_truth[0].image_id, np.zeros((9, 9), np.uint8))])
-    source = SampleSource(tiny_job.ground_truth[:1], tmp_path / "maps.arrow", 64, 0)
+    source = SampleSource(tiny_job.ground_truth[:1], tmp_path / "maps.arrow", 64, DecodedCache(1, 64, None))
     with pytest.raises(DataError, match=r"0\.png.*changed after the index step"):
         source.example(0)
