@@ -117,8 +117,8 @@ def card_of(run_dir: Path, place: str = "round_02") -> dict[str, Any]:
     return card
 
 
-def maps_in(run_dir: Path, place: str) -> dict[str, np.ndarray]:
-    (path,) = run_dir.glob(f"{place}.*/label_maps.arrow")
+def maps_in(run_dir: Path, place: str, name: str = "label_maps.arrow") -> dict[str, np.ndarray]:
+    (path,) = run_dir.glob(f"{place}.*/{name}")
     with closing(LabelMaps(path)) as maps:
         return {image_id: maps[image_id] for image_id in maps.ids()}
 
@@ -146,12 +146,14 @@ def test_a_collapse_raises_its_alarm_in_its_round_and_is_seen(kind: str, collaps
 def test_freezing_keeps_the_last_good_labels_of_the_class_and_says_whose_they_are(
     collapsing: Callable[..., Path],
 ) -> None:
-    run_dir = collapsing("vanished", "alarms.vanished.action=freeze")
+    run_dir = collapsing("vanished", "alarms.vanished.action=freeze", "train.loss.confidence_weighted=true")
     assert used_by(run_dir, 2) == "round_02/guarded_labels"
     good, now = maps_in(run_dir, "round_01/pseudo_labels"), maps_in(run_dir, "round_02/guarded_labels")
+    levels = maps_in(run_dir, "round_02/guarded_labels", "confidence.arrow")
     assert sum(int((label_map == RED).sum()) for label_map in good.values()) > 0
     for image_id, label_map in now.items():
         np.testing.assert_array_equal(label_map == RED, good[image_id] == RED)
+        np.testing.assert_array_equal(levels[image_id] > 0, label_map != 255)
     (path,) = run_dir.glob("round_02/guarded_labels.*/annotations.json")
     by_class: dict[int, set[tuple[str, int]]] = {}
     for item in json.loads(path.read_text())["annotations"]:

@@ -114,9 +114,20 @@ def test_the_same_input_gives_the_same_bytes(spec, out, tmp_path):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
+def test_the_confidence_of_kept_pixels_is_written_only_where_it_is_asked_for(spec, out, tmp_path):
+    build_pseudo_labels(spec, out)
+    assert not (out / "confidence.arrow").exists()
+    (tmp_path / "asked").mkdir()
+    build_pseudo_labels(replace(spec, confidence=True), tmp_path / "asked")
+    confidence = LabelMaps(tmp_path / "asked" / "confidence.arrow")
+    assert confidence.ids() == ("u/2", "u/0", "u/1", "u/3")
+    assert all(confidence[image_id].tolist() == [[99, 0, 99], [99, 99, 0]] for image_id in confidence.ids())
+    assert (tmp_path / "asked" / "label_maps.arrow").read_bytes() == (out / "label_maps.arrow").read_bytes()
+
+
 def test_several_processes_write_the_same_bytes_as_one(spec, out, tmp_path, monkeypatch):
     write_label_maps(tmp_path / "last", [("u/0", np.zeros(SHAPE, np.uint8))])
-    spec = replace(spec, previous=tmp_path / "last")
+    spec = replace(spec, previous=tmp_path / "last", confidence=True)
     value = build_pseudo_labels(spec, out)
     (tmp_path / "shared_out").mkdir()
     monkeypatch.setattr("segcore.pseudo.build.num_workers", lambda images, num_chunks: 2)
