@@ -20,7 +20,7 @@ from segcore.steps.run import Run, open_run
 from segcore.steps.train import TrainSpec, train
 
 CONFIG = ROOT / "configs" / "garbage6.yaml"
-MODELS = ROOT / "benchmarks" / "models"
+MOBILENET = ROOT / "benchmarks" / "mobilenetv2_upernet.py"  # a config file, as users have them
 KEPT = ROOT / "artifacts" / "benchmarks"
 
 
@@ -37,9 +37,9 @@ class Model:
     goal_cpu: float
 
 
-def random_start(config: str, training: Sequence[str]) -> tuple[str, ...]:
-    """Return the settings of a model of benchmarks/models that is trained from random weights."""
-    return ("model.preset=null", f"model.config={MODELS / config}.py", "model.weights=null", *training)
+def random_start(preset: str, training: Sequence[str]) -> tuple[str, ...]:
+    """Return the settings of a preset that is trained from random weights."""
+    return (f"model.preset={preset}", "model.weights=null", *training)
 
 
 LARGE = ("train.iterations=100", "train.size=256", "train.lr=0.0001")
@@ -52,7 +52,10 @@ MODELS_BY_NAME = {
     ),
     "mobilenetv2": Model(
         "MobileNetV2-UPer (128 channels, stride 16)",
-        random_start("mobilenetv2_upernet", ("train.iterations=300", "train.size=160", "train.backbone_lr_mult=1.0")),
+        (
+            *("model.preset=null", f"model.config={MOBILENET}", "model.weights=null"),
+            *("train.iterations=300", "train.size=160", "train.backbone_lr_mult=1.0"),
+        ),
         "from random weights, 300 iterations at 160 px",
         goal_cpu=4,
     ),
