@@ -63,7 +63,8 @@ class Quarantined:
 class Checkpoint:
     """Weights on disk. path and config: relative to the run folder, POSIX; absolute when outside it.
 
-    digest: sha256 of the weights file. config: a file with which plain mmseg opens the weights.
+    digest: sha256 of the weights file. config: a file with which plain mmseg opens the weights. Of an ensemble path and
+    config are its ensemble.json (segcore/steps/ensemble_files.py says what labels then).
     lineage: JSON file naming every image any ancestor was trained on (segcore/trust/lineage.py).
     earlier: sha256 of the weights that were kept on the way of its training, oldest first; they lie beside path
     (segcore.process.jobs.earlier_file). Only where images are ranked by them.
