@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from segcore.config.train_schema import LossConfig
 from segcore.nn.check_process import check
 from segcore.process.jobs import CheckJob, ImportJob, ModelSpec, check_job_text, parse_check_job
 
@@ -38,6 +40,14 @@ def test_every_model_is_tried_and_one_with_several_outputs_is_refused_for_consis
     assert model["severity"] == "ok"
     assert (grown["severity"], grown["exit_code"]) == ("error", 2)
     assert "student.consistency needs" in grown["message"]
+
+
+def test_a_head_that_cannot_do_what_the_loss_asks_is_told_before_training():
+    pidnet = ModelSpec("pidnet_small", None, None, None, NAMES, PALETTE, tiny=True)
+    asked = dataclasses.replace(job(), models={"model": pidnet}, consistency=False, loss=LossConfig(ohem=0.7))
+    _, model = check(parse_check_job(check_job_text(asked)))
+    assert (model["severity"], model["exit_code"]) == ("error", 2)
+    assert "train.loss.ohem cannot be used with decode_head: EdgePIDHead" in model["message"]
 
 
 def test_weights_of_another_network_are_a_checkpoint_error(tmp_path):

@@ -57,6 +57,7 @@ def test_a_sound_run_has_no_errors_and_nothing_is_written(tmp_path, checked):
         (["filter.policy=fixed", "filter.tau={rad: 0.5}"], "did you mean 'red'", 2),
         (["filter.policy=fixed", "filter.tau={red: 0.5}"], "must name every class", 2),
         (["filter.policy=calibrated", "filter.target_precision={red: 0.5}"], "must name every class", 2),
+        (["train.loss.class_weights={rad: 2.0}"], "train.loss.class_weights names the class 'rad'", 2),
         (["runtime.min_free_gb=1000000000"], "GB free", 9),
         (["data.train.images=/nowhere"], "/nowhere", 3),
         (["roles.min_gate_images=100"], "roles.min_gate_images asks for 100", 3),
