@@ -58,6 +58,10 @@ class LoopStart:
     frozen: Sequence[nn.Module]
     step: TrainStep = supervised_step
 
+    def __deepcopy__(self, _memo: object) -> LoopStart:
+        """Return itself: mmengine copies a loop's config, and copies of the modules would not be the network's."""
+        return self
+
 
 @LOOPS.register_module()
 class SeededTrainLoop(IterBasedTrainLoop):
