@@ -42,6 +42,19 @@ def small_network(loss_decode: Any = CROSS_ENTROPY) -> BaseSegmentor:
     return network.eval()
 
 
+def cascade() -> BaseSegmentor:
+    """Return a network whose second head refines the first one's prediction, in evaluation mode."""
+    register_all_modules(init_default_scope=True)
+    head = {"channels": 8, "num_classes": NUM_CLASSES, "loss_decode": CROSS_ENTROPY, "norm_cfg": {"type": "BN"}}
+    first = {"type": "FCNHead", "num_convs": 1, "in_channels": 16, "in_index": 2, **head}
+    second = {"type": "OCRHead", "ocr_channels": 4, "in_channels": 16, "in_index": 2, **head}
+    backbone = {"type": "ResNet", "depth": 18, "base_channels": 4, "num_stages": 4, "norm_cfg": {"type": "BN"}}
+    built: BaseSegmentor = MODELS.build(
+        {"type": "CascadeEncoderDecoder", "num_stages": 2, "backbone": backbone, "decode_head": [first, second]}
+    )
+    return built.eval()
+
+
 def with_loss(plan: LossPlan | LossConfig, **network: Any) -> BaseSegmentor:
     """Return the small network with a loss applied."""
     built = small_network(**network)

@@ -16,7 +16,17 @@ from segcore.nn.loss.apply import LossPlan, apply_loss
 from segcore.nn.networks import build_network, model_config
 from segcore.process.jobs import ModelSpec
 
-from .small_network import CROSS_ENTROPY, SIDE, images, label_maps, logits_of, samples_of, small_network, with_loss
+from .small_network import (
+    CROSS_ENTROPY,
+    SIDE,
+    cascade,
+    images,
+    label_maps,
+    logits_of,
+    samples_of,
+    small_network,
+    with_loss,
+)
 
 CLASS_WEIGHTS = (0.5, 1.0, 4.0)
 WEIGHTED = LossConfig(pseudo_weight=0.3)
@@ -151,6 +161,17 @@ def test_losses_that_cannot_do_it_are_named_with_the_remedy(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         with_loss(LossPlan(config, class_weights, SIDE), loss_decode=loss_decode)
+
+
+def test_every_head_of_a_cascade_is_changed() -> None:
+    network = cascade()
+    apply_loss(network, LossPlan(ALL_ON, CLASS_WEIGHTS, SIDE))
+    for head in network.decode_head:
+        assert head.sampler.mining.thresh == 0.7
+        assert [loss.loss_name for loss in head.loss_decode] == ["loss_ce", "loss_lovasz"]
+    found = losses_of(network, label_maps("mixed", "none"), [1.0, 0.3])
+    assert {"decode_0.loss_ce", "decode_0.loss_lovasz", "decode_1.loss_ce", "decode_1.loss_lovasz"} <= set(found)
+    assert np.isfinite(list(found.values())).all()
 
 
 def test_pidnets_head_weighs_classes_but_no_pixels() -> None:
