@@ -161,6 +161,10 @@ def train_loader(job: TrainJob, start_iteration: int) -> DataLoader[Any]:
 def workers_of(job: TrainJob) -> dict[str, Any]:
     """Return the arguments of a DataLoader about its workers; they are forked, to share what is decoded."""
     number = num_workers(job)
+    if number:
+        cv2.setNumThreads(
+            1
+        )  # ends OpenCV's threads: a forked worker has none of them, and would wait for them for ever
     return {
         "num_workers": number,
         "multiprocessing_context": "fork" if number else None,

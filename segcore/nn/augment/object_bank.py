@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segcore.nn.augment.example import Example, LabelMap
-from segcore.nn.augment.geometry import resized, resized_map
+from segcore.nn.augment.example import Example
+from segcore.nn.augment.geometry import resized
 from segcore.records import IGNORE_INDEX
 
 MARGIN_PX = 3  # of surroundings kept around an object, for its soft edge
@@ -28,9 +28,6 @@ class Examples(Protocol):
 
     def example(self, index: int) -> Example:
         """Return image and label map."""
-
-    def label_map(self, index: int) -> LabelMap:
-        """Return the label map alone."""
 
 
 @dataclass(frozen=True)
@@ -54,44 +51,26 @@ class ObjectBank:
         return tuple(value for value, num in enumerate(self.num_pixels) if 0 < num < self.num_pixels[class_id])
 
 
-@dataclass(frozen=True)
-class BankSpec:
-    """How a bank is made. size: of training, px. seed: for the order in which images are gone through."""
-
-    num_classes: int
-    size: int
-    seed: int
-
-
-def object_bank(examples: Examples, spec: BankSpec) -> ObjectBank | None:
+def object_bank(examples: Examples, counts: NDArray[np.int64], size: int, seed: int) -> ObjectBank | None:
     """Return a bank of the classes rarer than the median class; None where no class is, or none has an object.
 
     Images are opened in random order, and only while they have a class that lacks objects and has memory left.
+    counts: (N, C), pixels of each class in each image. size: of training, px.
     """
-    counts = class_counts(examples, spec)
     totals = counts.sum(axis=0)
     rare = rare_classes(totals)
     objects: dict[int, list[Example]] = {class_id: [] for class_id in rare}
     free = {class_id: BANK_BYTES // len(rare) for class_id in rare}
-    for index in np.random.default_rng(spec.seed).permutation(len(examples)):
+    for index in np.random.default_rng(seed).permutation(len(examples)):
         wanted = [c for c in rare if counts[index, c] and free[c] > 0 and len(objects[c]) < MAX_OBJECTS]
         if not wanted:
             continue
-        example = resized(examples.example(int(index)), spec.size)
-        for class_id, found in objects_in(example, wanted, spec.size):
+        example = resized(examples.example(int(index)), size)
+        for class_id, found in objects_in(example, wanted, size):
             objects[class_id].append(found)
             free[class_id] -= sum(array.nbytes for array in found.arrays)
     filled = {class_id: tuple(found) for class_id, found in objects.items() if found}
     return ObjectBank(filled, tuple(int(total) for total in totals)) if filled else None
-
-
-def class_counts(examples: Examples, spec: BankSpec) -> NDArray[np.int64]:
-    """Return how many pixels of each class each image has at training size: (N, C) int64."""
-    counts = np.zeros((len(examples), spec.num_classes), np.int64)
-    for index in range(len(examples)):
-        label_map = resized_map(examples.label_map(index), spec.size)
-        counts[index] = np.bincount(label_map.ravel(), minlength=256)[: spec.num_classes]
-    return counts
 
 
 def rare_classes(totals: NDArray[np.int64]) -> tuple[int, ...]:

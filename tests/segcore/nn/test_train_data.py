@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -45,6 +46,8 @@ def test_with_every_augmentation_on_samples_depend_on_neither_workers_nor_where_
 ) -> None:
     strong = StrongConfig(colour_jitter=0.8, grey=0.2, blur=0.5, cutout=0.5, cutmix=0.5)
     augment = AugmentConfig(rotate_90=0.5, copy_paste=1.0, blur=0.5, strong=strong)
+    cv2.setNumThreads(4)
+    cv2.resize(np.zeros((999, 999, 3), np.uint8), (2999, 2999))  # starts OpenCV's threads, which a fork does not copy
     alone, two = (
         dataclasses.replace(tiny_job, train=tiny_job.train.model_copy(update={"augment": augment, "workers": workers}))
         for workers in (0, 2)

@@ -5,8 +5,8 @@ import pytest
 
 from segcore.config.train_schema import AugmentConfig
 from segcore.nn.augment.copy_paste import CopyPaste, hides_any, paste
-from segcore.nn.augment.example import Example, LabelMap
-from segcore.nn.augment.object_bank import MARGIN_PX, BankSpec, ObjectBank, object_bank, rare_classes
+from segcore.nn.augment.example import Example
+from segcore.nn.augment.object_bank import MARGIN_PX, ObjectBank, object_bank, rare_classes
 
 SIZE = 64
 GREY, WHITE = 100, 255
@@ -18,23 +18,24 @@ class Drawn:
     def __len__(self) -> int:
         return 2
 
-    def label_map(self, index: int) -> LabelMap:
+    def example(self, index: int) -> Example:
         label_map = np.zeros((SIZE, SIZE), np.uint8)
         label_map[: 20 + index] = 1
         label_map[30:40, 30:40] = 2
         if index:
             label_map[60:, :4] = 3
-        return label_map
-
-    def example(self, index: int) -> Example:
-        label_map = self.label_map(index)
         image = np.repeat(np.where(label_map >= 2, WHITE, GREY).astype(np.uint8)[..., None], 3, axis=2)
         return Example(image, label_map)
 
 
+def counts_of(examples: Drawn, num_classes: int) -> np.ndarray:
+    maps = [examples.example(index).label_map for index in range(len(examples))]
+    return np.array([np.bincount(label_map.ravel(), minlength=9)[:num_classes] for label_map in maps])
+
+
 @pytest.fixture
 def bank() -> ObjectBank:
-    found = object_bank(Drawn(), BankSpec(num_classes=5, size=SIZE, seed=0))
+    found = object_bank(Drawn(), counts_of(Drawn(), 5), size=SIZE, seed=0)
     assert found is not None
     return found
 
@@ -61,7 +62,7 @@ def test_the_bank_holds_every_rare_object_with_a_margin_even_at_the_border(bank:
 
 
 def test_without_rare_classes_there_is_no_bank() -> None:
-    assert object_bank(Drawn(), BankSpec(num_classes=1, size=SIZE, seed=0)) is None
+    assert object_bank(Drawn(), counts_of(Drawn(), 1), size=SIZE, seed=0) is None
 
 
 def test_a_pasted_object_covers_what_lies_below_and_its_edge_is_soft(bank: ObjectBank) -> None:
