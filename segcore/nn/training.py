@@ -40,6 +40,7 @@ from segcore.process.jobs import TrainJob
 log = logging.getLogger(__name__)
 
 MAX_GRADIENT_NORM = 5.0
+POSITIONS = ("relative_position_bias_table", "position_embeddings", "pos_embed", "cls_token", "register_tokens")
 WITHOUT_EFFECT = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
 PUBLISHED, EMA_TEACHER = "published", "ema_teacher"  # averages
 NO_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
@@ -166,11 +167,15 @@ def frozen_modules(network: BaseSegmentor, job: TrainJob) -> list[nn.Module]:
 
 
 def parameter_groups(network: BaseSegmentor, job: TrainJob) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: backbone and rest, each with and without weight decay (norms and biases)."""
+    """Return the optimiser's groups: backbone and rest, each with and without weight decay.
+
+    Norms, biases and what says where a patch lies are not pulled to zero, as in the recipes of Swin, DINO and SegFormer.
+    """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+            decays = parameter.ndim > 1 and not name.endswith(POSITIONS)
+            groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
     return [
         {
             "params": parameters,
