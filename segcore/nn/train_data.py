@@ -162,9 +162,7 @@ def workers_of(job: TrainJob) -> dict[str, Any]:
     """Return the arguments of a DataLoader about its workers; they are forked, to share what is decoded."""
     number = num_workers(job)
     if number:
-        cv2.setNumThreads(
-            1
-        )  # ends OpenCV's threads: a forked worker has none of them, and would wait for them for ever
+        cv2.setNumThreads(1)  # ends OpenCV's threads: a fork does not copy them, and a worker would wait for them
     return {
         "num_workers": number,
         "multiprocessing_context": "fork" if number else None,
