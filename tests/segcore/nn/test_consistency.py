@@ -24,6 +24,7 @@ from segcore.nn.consistency import (
     still_statistics,
     views_of,
 )
+from segcore.nn.devices import autocast
 from segcore.nn.networks import build_network, model_config
 from segcore.nn.unlabelled_data import UnlabelledStream
 from segcore.process.jobs import ModelSpec
@@ -102,7 +103,8 @@ def test_the_whole_loss_is_that_of_a_slow_reference_with_cutmix_on_both_views():
     assert float(found.confident) == pytest.approx(float(((confidence >= 0.6) & valid).sum() / valid.sum()))
 
 
-def test_gradients_reach_the_student_alone():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradients_reach_the_student_alone(precision):
     student, teacher = model(), model()
     batch = {
         name: [torch.randint(0, 256, (3, 50, 64), dtype=torch.uint8)] * 2 for name in ("weak", "strong_1", "strong_2")
@@ -113,7 +115,9 @@ def test_gradients_reach_the_student_alone():
     assert views.valid[:, :50].all()
     assert not views.valid[:, 50:].any()
     before = {name: value.clone() for name, value in student.named_buffers()}
-    found = consistency_loss(student.train(), teacher.eval(), views, ConsistencyConfig(tau=0.01))
+    with autocast(precision, "cpu"):
+        found = consistency_loss(student.train(), teacher.eval(), views, ConsistencyConfig(tau=0.01))
+    assert found.loss.dtype == torch.float32
     found.loss.backward()
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in student.backbone.parameters())
     assert all(parameter.grad is None for parameter in teacher.parameters())
