@@ -112,6 +112,7 @@ EVERYTHING = {
         "teacher": {"checkpoint": "/out/t.pth", "config": "/out/t.py", "trained_on": [OUTSIDE]},
     },
     "student": {"growing": [{"preset": None, "config": "/out/g.py", "weights": "/out/g.pth"}]},
+    "ensemble": {"members": [{"preset": None, "config": "/out/e.py", "weights": "/out/e.pth"}]},
     "train": {"iterations": 1},
     "runtime": {"artifacts": "/out/artifacts"},
 }  # fmt: skip
@@ -120,7 +121,8 @@ EVERYTHING = {
 def test_no_path_field_of_the_schema_is_missed():
     found = {field for field, path in paths_in(parse_config(EVERYTHING, "test")) if path.is_relative_to("/out")}
     without_index = {field.replace("[0]", "").replace("[1]", "") for field in found}
-    assert without_index == {*path_fields(RunConfig), "model.weights", "student.growing.weights"}
+    weights = {"model.weights", "student.growing.weights", "ensemble.members.weights"}
+    assert without_index == {*path_fields(RunConfig), *weights}
     assert {"data.unlabeled[0].images", "data.unlabeled[1].images"} <= found
 
 
