@@ -76,6 +76,6 @@ def flipped(example: Example) -> Example:
 
 
 def turned(example: Example, rng: np.random.Generator) -> Example:
-    """Return an example turned by 90, 180 or 270 degrees: what Albumentations' RandomRotate90 does, in a seventh."""
+    """Return an example turned by 90, 180 or 270 degrees: as Albumentations' RandomRotate90 does."""
     turn = (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)[rng.integers(3)]
     return example.mapped(lambda values: np.asarray(cv2.rotate(values, turn), np.uint8))
