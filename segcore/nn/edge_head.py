@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from mmseg.models.decode_heads import PIDHead
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,7 +19,7 @@ EDGE_WIDTH = 4  # px, as in mmseg's configs of PIDNet
 class EdgePIDHead(PIDHead):
     """PIDHead that draws the edges of a batch's label maps itself."""
 
-    def _stack_batch_gt(self, batch_data_samples: list) -> tuple[Tensor, Tensor]:
+    def _stack_batch_gt(self, batch_data_samples: list[SegDataSample]) -> tuple[Tensor, Tensor]:
         """Return the label maps and edge maps of a batch, (N, 1, H, W) int64."""
         labels = torch.stack([sample.gt_sem_seg.data for sample in batch_data_samples])
         return labels, edge_maps(labels, self.ignore_index)

@@ -7,7 +7,7 @@ squeeze-and-excitation. Inputs are RGB normalised with mean = std = 127.5.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from efficientnet_lite_pytorch import EfficientNet
 from mmengine.model import BaseModule
@@ -86,8 +86,9 @@ class EfficientNetLite(BaseModule):
 
 def stage_ends(blocks: nn.ModuleList) -> tuple[int, ...]:
     """Return the indices of the last blocks at strides 4, 8, 16 and 32."""
-    begins = [index for index, block in enumerate(blocks) if max(block._depthwise_conv.stride) == 2]  # 4, 8, 16, 32
-    return (*(begin - 1 for begin in begins[1:]), len(blocks) - 1)
+    convolutions: list[Any] = [block._depthwise_conv for block in blocks]
+    begins = [index for index, convolution in enumerate(convolutions) if max(convolution.stride) == 2]
+    return (*(begin - 1 for begin in begins[1:]), len(blocks) - 1)  # the first begins stride 4
 
 
 def fold_padding(module: nn.Module) -> None:

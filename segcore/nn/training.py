@@ -169,7 +169,7 @@ def frozen_modules(network: BaseSegmentor, job: TrainJob) -> list[nn.Module]:
 def parameter_groups(network: BaseSegmentor, job: TrainJob) -> list[dict[str, Any]]:
     """Return the optimiser's groups: backbone and rest, each with and without weight decay.
 
-    Norms, biases and what says where a patch lies are not pulled to zero, as in the recipes of Swin, DINO and SegFormer.
+    Norms, biases and what says where a patch lies are not pulled to zero, as the authors of Swin and DINO do it.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
