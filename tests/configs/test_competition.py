@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,52 +15,24 @@ from segcore.store.canonical import file_sha256
 from segcore.store.manifest import read_manifest
 from segcore.trust.lineage import Lineage
 
-from .competition_data import CATEGORIES, FOLDERS, PALETTE, draw_competition
+from .competition_data import CATEGORIES, FOLDERS, PALETTE
+from .conftest import config_of, published
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(600)  # the runs take half a minute of CPU, and other tests run beside them
+
 NAMES = ("Background", *CATEGORIES)
 IN_FULL = "recycling_convnext_tiny"  # with a round and the final refit
-OTHERS = ("recycling_convnext_xl", "recycling_swin_large")  # round 0
-TINY = (
-    "model.tiny=true", "model.weights=null", "train.iterations=2", "train.round_iterations=2", "train.batch_size=2",
-    "train.size=64", "train.warmup_iterations=1", "train.workers=0", "loop.gate_resamples=100",
-    "roles.min_gate_images=3", "runtime.device=cpu", "runtime.min_free_gb=0.1",
-)  # fmt: skip
-SMALLEST = ("label.sizes=[64]", "label.flip=false", "loop.rounds=0", "loop.final_refit=false")
-ONE_ROUND = ("label.sizes=[64,96]", "loop.rounds=1")
+ALL = (IN_FULL, "recycling_convnext_xl", "recycling_swin_large")
 
 
-def placed(name: str, data: Path, artifacts: Path) -> tuple[str, ...]:
-    """Return overrides that point a config at the data set, and at a folder for its run."""
-    lists = [f"data.{split}.annotations={data / split}.json" for split in ("train", "val", "test")]
-    folders = [f"data.{split}.images={data}" for split in ("train", "val", "test")]
-    size = ONE_ROUND if name == IN_FULL else SMALLEST
-    return (*lists, *folders, *TINY, *size, f"runtime.artifacts={artifacts}")
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """Walk all three configs to the end; return their run folders by name of the config."""
-    folder = tmp_path_factory.mktemp("competition")
-    data = draw_competition(folder / "data")
-    configs = {name: ROOT / "configs" / f"{name}.yaml" for name in (IN_FULL, *OTHERS)}
-    settings = [[str(path), placed(name, data, folder)] for name, path in configs.items()]
-    (folder / "settings.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-W", "error", "-m", "tests.configs.one_process", str(folder / "settings.json")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return {name: folder / str(load_config(path).run_id) for name, path in configs.items()}
-
-
-@pytest.mark.parametrize("name", [IN_FULL, *OTHERS])
+@pytest.mark.parametrize("name", ALL)
 def test_the_loop_comes_to_its_end_with_outputs(runs: dict[str, Path], name: str) -> None:
     outputs = runs[name] / "outputs"
     found = {path.name for path in outputs.iterdir()}
     assert {"model.pth", "model_config.py", "report.html", "submission.csv", "annotations.json"} <= found
 
 
-@pytest.mark.parametrize("name", [IN_FULL, *OTHERS])
+@pytest.mark.parametrize("name", ALL)
 def test_classes_and_palette_are_the_competitions(runs: dict[str, Path], name: str) -> None:
     classes = read_classes(runs[name] / "outputs" / "classes.json")
     assert classes.names == NAMES
@@ -72,7 +40,7 @@ def test_classes_and_palette_are_the_competitions(runs: dict[str, Path], name: s
     assert classes.category_ids == (None, *range(1, 11))
 
 
-@pytest.mark.parametrize("name", [IN_FULL, *OTHERS])
+@pytest.mark.parametrize("name", ALL)
 def test_the_submission_has_256_times_256_class_ids_for_every_test_image(runs: dict[str, Path], name: str) -> None:
     csv.field_size_limit(2**24)
     path = runs[name] / "outputs" / "submission.csv"
@@ -103,15 +71,9 @@ def test_val_trains_in_the_refit_and_nowhere_else(runs: dict[str, Path]) -> None
     assert (runs[IN_FULL] / "outputs" / "refit" / "model.pth").is_file()
 
 
-def published(run: Path, place: str) -> Path:
-    """Return the folder of the one step that was done at a place of a run."""
-    (folder,) = run.glob(f"{place}.*")
-    return folder
-
-
 def test_other_recipes_differ_from_it_in_what_their_headers_say_alone() -> None:
     """The three files are whole each, so that one can be sent to somebody; they may not drift apart."""
-    texts = [load_config(ROOT / "configs" / f"{name}.yaml").model_dump(mode="json") for name in (IN_FULL, *OTHERS)]
+    texts = [load_config(config_of(name)).model_dump(mode="json") for name in ALL]
     for config in texts:
         config.pop("run_id")
         config["model"].pop("preset")
