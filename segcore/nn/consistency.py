@@ -154,8 +154,9 @@ def views_of(network: BaseSegmentor, batch: dict[str, list[torch.Tensor]]) -> Vi
     num_images, (height, width) = len(batch["weak"]), inputs.shape[2:]
     padded = torch.stack([sample.gt_sem_seg.data[0] for sample in data["data_samples"][:num_images]])
     valid = padded.to(inputs.device) == 0
-    masks = [box_masks(torch.stack(batch[name]).to(inputs.device), height, width) for name in ("box_1", "box_2")]
-    return Views(*inputs.chunk(3), *masks, valid)
+    mix_1, mix_2 = (box_masks(torch.stack(batch[name]).to(inputs.device), height, width) for name in ("box_1", "box_2"))
+    weak, strong_1, strong_2 = inputs.chunk(3)
+    return Views(weak, strong_1, strong_2, mix_1, mix_2, valid)
 
 
 def blank(image: torch.Tensor) -> SegDataSample:
