@@ -7,7 +7,7 @@ from typing import Any
 
 from segcore.outputs.report_data import CardReport
 from segcore.outputs.report_text import iou, percent
-from segcore.trust.alarm_text import sentences
+from segcore.trust.alarm_text import grouped, sentences
 
 HEADER = (
     "class", "tau", "coverage", "expected precision (95 %)", "share of kept", "share of truth", "confidence in pool",
@@ -17,7 +17,8 @@ HEADER = (
 
 def card_report(title: str, card: Mapping[str, Any]) -> CardReport:
     """Return a card as it is shown."""
-    return CardReport(title, facts(card), sentences(card), tuple(class_cells(row) for row in card["classes"]))
+    rows = tuple(class_cells(row) for row in card["classes"])
+    return CardReport(title, facts(card), sentences(card), grouped(card), rows)
 
 
 def class_cells(row: Mapping[str, Any]) -> tuple[str, ...]:

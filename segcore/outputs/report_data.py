@@ -63,7 +63,7 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class CardReport:
-    """A quality card to be shown. title: of which labels.
+    """A quality card to be shown. title: of which labels. grouped: its alarms in few lines.
 
     rows: cells as HEADER in segcore/outputs/card_text.py names them, the class name first.
     """
@@ -71,6 +71,7 @@ class CardReport:
     title: str
     facts: tuple[str, ...]
     alarms: tuple[str, ...]
+    grouped: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 

@@ -122,7 +122,7 @@ def report_data(spec: ReportSpec) -> ReportData:
         attribution=spec.attribution,
         report_score=spec.report_score,
         refit=spec.refit,
-        alarms=tuple(f"{card.title}: {alarm}" for card in cards for alarm in card.alarms),
+        alarms=tuple(f"{card.title}: {text}" for card in cards for text in card.grouped),
         cards=cards,
         calibration=final_calibration(spec),
         overlays=(*gate_overlays(spec), *pool_overlays(spec)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Card = Mapping[str, Any]  # quality card as segcore/steps/quality_card.py stores it
@@ -15,6 +15,23 @@ def sentences(card: Card) -> tuple[str, ...]:
     return tuple(
         f"{found['kind']} ({done_about(found, kept_from, position)}): {found['message']}" for found in card["alarms"]
     )
+
+
+def grouped(card: Card) -> tuple[str, ...]:
+    """Return the alarms of a card in few lines: those of one kind, about which the same was done, name classes only."""
+    position = {row["name"]: str(index) for index, row in enumerate(card["classes"])}
+    groups: dict[str, list[Card]] = {}
+    for found in card["alarms"]:
+        done = done_about(found, card["actions"]["kept_from"], position)
+        groups.setdefault(f"{found['kind']} ({done})", []).append(found)
+    return tuple(f"{what}: {told_of(found)}" for what, found in groups.items())
+
+
+def told_of(alarms: Sequence[Card]) -> str:
+    """Return the message of one alarm; of several, whom they are about."""
+    if len(alarms) == 1:
+        return str(alarms[0]["message"])
+    return ", ".join(found["class_name"] or "all classes" for found in alarms)
 
 
 def done_about(found: Card, kept_from: Mapping[str, int], position: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segcore.config.label_schema import AlarmsConfig
-from segcore.trust.alarm_text import sentences
+from segcore.trust.alarm_text import grouped, sentences
 from segcore.trust.alarms import LIMITS, Alarm, actions_of, find_alarms
 
 HEALTHY = {
@@ -129,4 +129,18 @@ def test_actions_name_classes_and_a_round_alarm_means_all_of_them(alarms, frozen
 def test_a_stored_alarm_says_what_was_done(action, kept_from, told):
     stored = {"kind": "churn", "class_name": "b", "action": action, "message": "b changed"}
     rows = [{"name": "a"}, {"name": "b"}]
-    assert sentences({"alarms": [stored], "actions": {"kept_from": kept_from}, "classes": rows}) == (told,)
+    card = {"alarms": [stored], "actions": {"kept_from": kept_from}, "classes": rows}
+    assert sentences(card) == grouped(card) == (told,)
+
+
+def test_alarms_of_one_kind_with_one_action_are_told_in_one_line():
+    def stored(kind, name, action="warn"):
+        return {"kind": kind, "class_name": name, "action": action, "message": f"{name} changed"}
+
+    alarms = [stored("churn", "a"), stored("drift", "a"), stored("churn", "b"), stored("drift", "b", "raise_tau")]
+    card = {"alarms": [*alarms, stored("churn", None)], "actions": {"kept_from": {}}, "classes": []}
+    assert grouped(card) == (
+        "churn (warning): a, b, all classes",
+        "drift (warning): a changed",
+        "drift (tau raised): b changed",
+    )
