@@ -7,7 +7,6 @@ training that is stopped and resumed keeps those it passed, and one that lost so
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from torch import nn
 from segcore.nn.resume_files import ResumeFiles, digest_path, fsync, sha256_of, write_durably
 from segcore.nn.student_files import write_weights
 from segcore.process.jobs import TrainJob, earlier_file
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

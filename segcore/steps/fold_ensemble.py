@@ -14,7 +14,7 @@ from segcore.pseudo.histograms import read_calib_histogram
 from segcore.pseudo.thresholds import share_of_round
 from segcore.records import LABELLED_ROLES, POOL_ROLES, ImageRecord
 from segcore.steps.chains import Chain
-from segcore.steps.ensemble_files import teachers_of
+from segcore.steps.ensemble_files import earlier_teachers, teachers_of
 from segcore.steps.index import class_map_of, index_path, pool_of, summary_of
 from segcore.steps.label import (
     PREDICTIONS,
@@ -82,6 +82,9 @@ def shard_step(spec: EnsembleShard) -> Step:
     first, *others = (prediction_inputs(chain.run, chain.student, images) for chain in spec.ensemble.members)
     teachers = [[member["weights"], member["model_config"]] for member in (first, *others)]
     inputs = {"teachers": teachers, "views": first["views"], "images": first["images"]}
+    earlier = [member.get("earlier", []) for member in (first, *others)]
+    if any(earlier):
+        inputs["earlier"] = earlier
     return Step("label", LABEL_VERSION, ensemble_shard_place(spec.shard_index), inputs, shared=True)
 
 
@@ -108,6 +111,7 @@ def predict(spec: EnsembleSpec, what: Prediction) -> dict[str, Any]:
         device=run.config.runtime.device,
         max_megapixels=run.config.data.max_megapixels,
         expected_images=sum(len(images) for images in ensemble_images(spec).values()),
+        earlier=tuple(files for chain in spec.members for files in earlier_teachers(chain.run, chain.student)),
     )
     return predict_by(run, labellers.get(labeller_spec(run, job, what.log_path)), what)
 

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from segcore.data.label_maps import LabelMaps
 from segcore.outputs.submission import validate_submission
 from segcore.store.layout import RunLayout
 from segcore.store.verify import verify_run
@@ -20,7 +22,10 @@ from .watching import times_done, trained_past, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-CHANGES = ("loop.rounds=0", "roles.val_share=0.6", "roles.min_gate_images=2", "train.checkpoint_every=1")
+CHANGES = (
+    "loop.rounds=0", "roles.val_share=0.6", "roles.min_gate_images=2", "train.checkpoint_every=1",
+    "filter.reliability=checkpoints", "filter.reliable_share=0.5",
+)  # fmt: skip
 
 
 def start(config: Path) -> subprocess.Popen[bytes]:
@@ -58,4 +63,7 @@ def test_a_chain_that_is_cancelled_leaves_the_other_and_goes_on_when_started_aga
     validate_submission(parent / "outputs" / "submission.csv", [f"test/{i:03d}.png" for i in range(4)], (32, 32), 3)
     with (parent / "outputs" / "suspicious_labels.csv").open() as file:
         assert {row["fold"] for row in csv.DictReader(file)} <= {"0", "1"}
+    (maps,) = parent.rglob("label_maps.arrow")
+    with closing(LabelMaps(maps)) as labels:
+        assert len(labels.ids()) == 6, "the half of the pool on which the chains' earlier checkpoints agree best"
     assert verify_run(parent).whole
