@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mmseg
+from mmengine.runner.checkpoint import get_external_models
 from mmseg.models import BaseSegmentor
 
 from segcore.errors import CheckpointError
@@ -86,8 +87,9 @@ def weights_path(spec: ModelSpec, named: Sequence[str]) -> Path:
     for source in named:
         if Path(source).is_file():
             return Path(source)
-        if source.startswith(("http://", "https://")):
-            return downloaded(source)
+        url = get_external_models().get(source.removeprefix("open-mmlab://"), source)
+        if url.startswith(("http://", "https://")):
+            return downloaded(url)
     raise CheckpointError(
         f"model.weights 'imagenet' is known for presets only, and {spec.config} names {list(named) or 'no weights'}; "
         "download them and give the file as model.weights, or null for random weights"

@@ -47,9 +47,12 @@ def test_any_mmseg_config_file_becomes_a_student_for_our_classes(tmp_path: Path)
     assert "open-mmlab" not in config.pretty_text
 
 
-def test_imagenet_weights_of_a_config_file_are_never_downloaded(tmp_path: Path) -> None:
+def test_imagenet_weights_of_a_config_file_are_never_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     spec = fcn_spec(tmp_path, weights="imagenet")
-    with pytest.raises(CheckpointError, match=r"open-mmlab.*model\.weights"):
+    with pytest.raises(CheckpointError, match=r"`curl -LO https://\S+/resnet18_v1c-b5776b93\.pth`.*model\.weights"):
         build_student(spec, model_config(spec, 64))
 
 
