@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from segcore.config.schema import RunConfig
+from segcore.config.student_schema import ConsistencyConfig
 from segcore.errors import SegloopError
 from segcore.steps.plan import Plan
-from segcore.steps.plan_work import CHECKPOINT_SHARE, train_amount, views_amount
+from segcore.steps.plan_work import checkpoint_share, train_amount, views_amount
 from segcore.steps.run_folders import run_folders
 from segcore.steps.status import config_of
 from segcore.store.events import read_events
@@ -65,12 +66,13 @@ def estimate(plan: Plan, config: RunConfig) -> Estimate:
                 break
     weights = next((size for folder in histories if (size := weights_bytes(folder)) is not None), 0.0)
     num_trainings = sum(work.kind in ("train", "import") for work in works)
+    kept = config.train.keep_checkpoints * checkpoint_share(config.student)
     return Estimate(
         seconds=seconds,
         unknown=tuple(kind for kind in amounts if kind not in seconds and kind not in QUICK_KINDS),
         runs=tuple(dict.fromkeys(runs)),
         file_bytes=sum(work.file_bytes for work in works) + num_trainings * weights,
-        spare_bytes=weights * CHECKPOINT_SHARE * config.train.keep_checkpoints if num_trainings else 0.0,
+        spare_bytes=kept * weights if num_trainings else 0.0,
     )
 
 
@@ -139,7 +141,9 @@ def amount_of(manifest: Manifest) -> float:
     """Return the work a published step did, in the units of segcore/steps/plan_work.py."""
     inputs, value = manifest.inputs, manifest.value
     if manifest.kind == "train":
-        return train_amount(inputs["iterations"], inputs["train"]["batch_size"], inputs["train"]["size"])
+        given = inputs["student"]["consistency"]
+        consistency = None if given is None else ConsistencyConfig.model_validate(given)
+        return train_amount(inputs["iterations"], inputs["train"]["batch_size"], inputs["train"]["size"], consistency)
     if manifest.kind in ("label", "evaluate", "votes"):
         return views_amount(value["num_images"], inputs["views"]["sizes"], inputs["views"]["flip"])
     if manifest.kind == "index":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from segcore.config.data_schema import RolesConfig
 from segcore.config.schema import RunConfig
+from segcore.config.student_schema import ConsistencyConfig, StudentConfig
 from segcore.data.images import probe_image
 from segcore.data.roles import val_shares
 from segcore.data.sources import Dataset, SourceImage
@@ -18,7 +19,7 @@ from segcore.steps.run import Run
 NUM_PROBED = 20  # images whose headers are read to guess the pixels of all
 PREDICTION_BYTES_PER_PX = 0.3  # zstd Parquet of label map and confidence; measured 0.23 on the demo, noisier on photos
 PSEUDO_LABEL_BYTES_PER_PX = 0.1  # PNG label maps and RLE annotations
-CHECKPOINT_SHARE = 3  # a resume checkpoint holds weights and two moments of AdamW
+POOL_IMAGE_VIEWS = 2 + 1 / 3  # of consistency training: two strong ones, and a weak one without a gradient
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class RunSize:
     def train_work(self, iterations: int) -> Work:
         """Return the work of a training."""
         train = self.config.train
-        return Work("train", train_amount(iterations, train.batch_size, train.size), 0.0)
+        amount = train_amount(iterations, train.batch_size, train.size, self.config.student.consistency)
+        return Work("train", amount, 0.0)
 
     def label_work(self, num_images: int) -> Work:
         """Return the work of predicting images of the pool."""
@@ -109,9 +111,15 @@ class RunSize:
         return num_images * self.mean_px * PREDICTION_BYTES_PER_PX
 
 
-def train_amount(iterations: int, batch_size: int, size: int) -> float:
-    """Return the megapixels of crops that a training sees."""
-    return iterations * batch_size * size**2 / 1e6
+def train_amount(iterations: int, batch_size: int, size: int, consistency: ConsistencyConfig | None) -> float:
+    """Return the megapixels of crops that a training learns from, those it only looks at for a third."""
+    num_images = batch_size + (0 if consistency is None else consistency.images_of(batch_size) * POOL_IMAGE_VIEWS)
+    return iterations * num_images * size**2 / 1e6
+
+
+def checkpoint_share(student: StudentConfig) -> int:
+    """Return how many times its weights a resume checkpoint holds: themselves, AdamW's two moments, averages."""
+    return 3 + (student.ema is not None) + (student.consistency is not None)
 
 
 def views_amount(num_images: int, sizes: Sequence[int], flip: bool) -> float:

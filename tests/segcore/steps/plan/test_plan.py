@@ -4,10 +4,12 @@ import shutil
 import pytest
 
 from segcore.config.load import load_config
+from segcore.config.student_schema import ConsistencyConfig, StudentConfig
 from segcore.steps.plan import plan_run
 from segcore.steps.plan_estimate import Sample, covered_s, estimate
 from segcore.steps.plan_steps import PlannedStep, config_names
 from segcore.steps.plan_text import plan_text, step_line
+from segcore.steps.plan_work import checkpoint_share, train_amount
 from segcore.steps.run import run_folder
 from segcore.store.events import read_events
 
@@ -169,6 +171,13 @@ def test_time_is_measured_in_the_run_itself_or_in_one_beside_it_with_the_same_mo
     assert "no estimate yet for train, evaluate, label" in other_model
 
 
+def test_pool_images_of_consistency_training_count_as_two_and_a_third():
+    assert train_amount(10, 4, 100, None) == pytest.approx(0.4)
+    assert train_amount(10, 4, 100, ConsistencyConfig(unlabelled_batch=3)) == pytest.approx(1.1)
+    assert checkpoint_share(StudentConfig()) == 3
+    assert checkpoint_share(StudentConfig(ema=0.9, consistency=ConsistencyConfig())) == 5
+
+
 def test_steps_side_by_side_are_not_counted_twice():
     assert covered_s([Sample(5, 12, 1), Sample(0, 10, 1), Sample(20, 21, 1)]) == 13
 
@@ -179,10 +188,16 @@ def test_steps_side_by_side_are_not_counted_twice():
         (("views.flip", "views.sizes"), ("label.flip", "label.sizes")),
         (("filter.share", "share"), ("filter.share",)),
         (("train.lr",), ("train.lr",)),
+        (("unlabelled",), ("pool",)),
     ],
 )
 def test_inputs_are_named_as_the_config_does(names, shown):
     assert config_names(names, "round_00/evaluation") == shown
+
+
+def test_what_later_rounds_have_a_field_of_their_own_for_is_named_by_that():
+    named = config_names(("train.lr", "iterations", "start"), "round_01/student")
+    assert [name.partition(" ")[0] for name in named] == ["train.round_lr", "train.round_iterations", "student.start"]
 
 
 def test_many_fields_are_cut_short():
