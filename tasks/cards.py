@@ -14,6 +14,7 @@ from prefect.context import TaskRunContext
 
 from segcore.cards.calibration import calibration_of
 from segcore.cards.decision import gate_decision
+from segcore.cards.ensemble import ensemble_card
 from segcore.cards.preview import preview
 from segcore.cards.progress import label_progress, train_progress, train_reused
 from segcore.cards.quality import quality_of
@@ -28,7 +29,10 @@ from segcore.steps.outputs import OutputSpec, RunSummary
 from segcore.steps.pseudo_labels import Calibration, FilterSpec
 from segcore.steps.quality_card import InspectSpec
 from segcore.steps.report import round_report
+from segcore.steps.report_ensemble import ensemble_report
+from segcore.steps.student_ensemble import JoinSpec
 from segcore.steps.train import PseudoLabels, Student, TrainSpec
+from segcore.store.layout import ensemble_place
 from tasks.lab_book import lab_book
 from tasks.poster import Card, Place, Poster
 
@@ -95,6 +99,18 @@ def trained(spec: TrainSpec, student: Student) -> None:
     """Show that a student was reused; one that was trained has its live card."""
     if student.output.reused:
         post("train-progress", f"Training of {spec.place}", lambda: train_reused(spec.place))
+
+
+def joined(spec: JoinSpec, student: Student) -> None:
+    """Show the models of an ensemble and their weights."""
+    post("ensemble", f"Models of {ensemble_place(spec.train.place)}", lambda: members_of(spec, student))
+
+
+def members_of(spec: JoinSpec, student: Student) -> str:
+    """Return the card of an ensemble."""
+    found = ensemble_report(spec.train.run, student.checkpoint)
+    assert found is not None, "joined students are ensembles"
+    return ensemble_card(found)
 
 
 def calibrated(spec: FilterSpec, calibration: Calibration) -> None:

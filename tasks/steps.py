@@ -52,7 +52,9 @@ def ask_member(spec: student_ensemble.TrainedMember) -> Any:
 @step(name="join-students", task_run_name="join {spec.train.place} and its members")
 def join_students(spec: student_ensemble.JoinSpec) -> Any:
     """Choose members and their weights on calib; from then on they are one student."""
-    return shown(student_ensemble.join(spec))
+    student = student_ensemble.join(spec)
+    cards.joined(spec, student)
+    return shown(student)
 
 
 @step(
