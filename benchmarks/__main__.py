@@ -15,6 +15,7 @@ from benchmarks.orchestration import orchestration
 from benchmarks.quote import quote
 from benchmarks.reliability import reliability
 from benchmarks.reuse import reuse
+from benchmarks.train import train
 
 
 @click.group()
@@ -33,6 +34,7 @@ main.add_command(orchestration)
 main.add_command(quote)
 main.add_command(reliability)
 main.add_command(reuse)
+main.add_command(train)
 
 if __name__ == "__main__":
     main()
