@@ -10,7 +10,7 @@ import numpy as np
 from segcore.data.images import read_image
 from segcore.data.label_maps import LabelMaps
 from segcore.errors import DataError
-from segcore.nn.augment.example import Example, LabelMap, PixelWeight
+from segcore.nn.augment.example import Example, PixelWeight
 from segcore.nn.augment.geometry import resized
 from segcore.nn.decoded_cache import DecodedCache
 from segcore.process.jobs import Sample
