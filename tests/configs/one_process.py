@@ -46,10 +46,7 @@ def crew(spec: LabellerSpec) -> Any:
 
 if __name__ == "__main__":
     silence_known_warnings()
-    real_predict = label.predict
-    stub_loop.replace_parts(setattr)
-    for module in (label, stub_loop.evaluate):
-        module.predict = real_predict
+    stub_loop.replace_tasks(setattr)
     train.run_training = train_here
     label.labellers = SimpleNamespace(get=crew)
     for config, overrides in json.loads(Path(sys.argv[1]).read_text()):
