@@ -46,6 +46,7 @@ def test_every_config_loads_and_starts_with_its_promise(path: Path) -> None:
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
     for promise in ("For:", "Hardware:", "Time:", "Expected:", "Command:"):
         assert any(promise in line for line in header), f"{path.name} does not state {promise}"
+    assert any("Command:" in line and f"segloop run configs/{path.name}" in line for line in header)
 
 
 def test_there_are_configs() -> None:
