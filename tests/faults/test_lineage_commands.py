@@ -55,7 +55,7 @@ def test_explain_tells_why_an_image_has_no_pseudo_label(few_images: Path, stub_p
     )
     first, second = explain(str(run_dir), "unlabeled_0/unlabeled/002.png").split("round 2:")
     assert "reliability, the agreement of its views: 0.100" in first
-    assert "no pseudo-label: its views agree too little for this round" in first
+    assert "no pseudo-label: it is not reliable enough for this round" in first
     assert "neither the student nor a teacher of it learnt from this image" in first
     assert "of its pixels are kept" in second
 
