@@ -31,9 +31,8 @@ class HuggingFaceBackbone(BaseModule):
 
     config: model_type, and the fields of that type's configuration class; out_features or out_indices choose the maps.
 
-    A vision transformer cuts its input into patches and drops what is left over, so inputs are first resized to the
-    next multiple of its patch_size: 512 px become 518 with DINOv2's patches of 14, and the maps still cover the whole
-    image. Convolutional models take inputs as they are.
+    Such models cut their input into patches and drop what is left over, so inputs are first resized to the next multiple
+    of patch_size: 512 px become 518 with DINOv2's patches of 14, and the maps still cover the whole image.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -52,10 +51,8 @@ class HuggingFaceBackbone(BaseModule):
         return tuple(maps)
 
     def whole_patches(self, image_NCHW: Tensor) -> Tensor:
-        """Return the image, resized up where its sides are no multiples of a vision transformer's patches."""
-        patch = getattr(self.model.config, "patch_size", 1)
-        if self.model.config.model_type == "convnext" or not isinstance(patch, int):
-            return image_NCHW
+        """Return the image, resized up where its sides are no multiples of the patches."""
+        patch = int(getattr(self.model.config, "patch_size", 1))
         height, width = (-(-side // patch) * patch for side in image_NCHW.shape[2:])
         if (height, width) == tuple(image_NCHW.shape[2:]):
             return image_NCHW
@@ -66,7 +63,6 @@ class HuggingFaceBackbone(BaseModule):
 
         transformers knows under which names its models were ever saved. source: named in messages.
         """
-        before = {name: value.clone() for name, value in self.model.state_dict().items()}
         verbosity = transformers_logging.get_verbosity()
         transformers_logging.set_verbosity_error()  # it says as a table what is reported here
         transformers_logging.disable_progress_bar()
@@ -83,9 +79,9 @@ class HuggingFaceBackbone(BaseModule):
             raise CheckpointError(f"weights {source}: transformers cannot load them: {error}") from error
         finally:
             transformers_logging.set_verbosity(verbosity)
-        report = report_of(found, list(before))
         new = loaded.state_dict()
-        self.model.load_state_dict({name: new[name] if name in report.matched else before[name] for name in before})
+        report = report_of(found, list(new))
+        self.model.load_state_dict({name: new[name] for name in report.matched}, strict=False)
         log.info("weights %s: %s", source, report)
         return report
 
