@@ -31,8 +31,8 @@ class HuggingFaceBackbone(BaseModule):
 
     config: model_type, and the fields of that type's configuration class; out_features or out_indices choose the maps.
 
-    Such models cut their input into patches and drop what is left over, so inputs are first resized to the next multiple
-    of patch_size: 512 px become 518 with DINOv2's patches of 14, and the maps still cover the whole image.
+    Such models cut inputs into patches and drop what is left over, so inputs are first resized to the next multiple of
+    patch_size: 512 px become 518 with DINOv2's patches of 14, and the maps still cover the whole image.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
