@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segcore.process.jobs import PredictJob
+from segcore.process.jobs import PredictJob, TeacherFiles
 from segcore.process.labellers import labellers
 from segcore.pseudo.build import PseudoLabelSpec, build_pseudo_labels
 from segcore.pseudo.histograms import read_calib_histogram
@@ -101,11 +101,16 @@ def label_shard(spec: EnsembleShard) -> LabelledShard:
     return LabelledShard(published.output(run.path), spec.shard_index, value["num_images"], len(value["quarantined"]))
 
 
+def teachers(spec: EnsembleSpec) -> tuple[TeacherFiles, ...]:
+    """Return the models that label: each chain's winner has the same share, which its members divide if it has some."""
+    return tuple(files for chain in spec.members for files in teachers_of(chain.run, chain.student))
+
+
 def predict(spec: EnsembleSpec, what: Prediction) -> dict[str, Any]:
     """Have a labelling process with all members predict images; return counts and quarantined images."""
     run, first = spec.run, spec.members[0]
     job = PredictJob(
-        teachers=tuple(files for chain in spec.members for files in teachers_of(chain.run, chain.student)),
+        teachers=teachers(spec),
         num_classes=class_map_of(first.run, first.index).num_classes,
         label=run.config.label,
         device=run.config.runtime.device,

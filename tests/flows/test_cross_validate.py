@@ -219,3 +219,28 @@ def test_what_cannot_be_is_refused_before_anything_starts(
 ) -> None:  # fmt: skip
     with pytest.raises(ConfigError, match=message):
         chain_specs(str(write_tiny(tmp_path, "tiny")), num_folds, run_id, changes)
+
+
+def test_winners_that_are_ensembles_vote_with_one_share_a_fold(
+    tmp_path: Path, write_tiny: Any, monkeypatch: Any
+) -> None:
+    asked: list[Any] = []
+
+    def note(spec: Any, what: Any) -> dict[str, Any]:
+        asked.append(fold_ensemble.teachers(spec))
+        return ensemble_predict(spec, what)
+
+    replace_all(monkeypatch.setattr)
+    monkeypatch.setattr(fold_ensemble, "predict", note)
+    changes = [*SMALL, "loop.rounds=0", "ensemble.members=[{head_channels: 8}]", "ensemble.weights=equal"]
+    summary = cross_validate(write_tiny(tmp_path, "tiny"), changes)
+    folds = len(summary.members)
+    assert [files.weight for files in asked[0]] == [0.5] * 2 * folds
+    for fold in summary.members:
+        placed = Path(summary.outputs) / "members" / f"fold_{fold}" / "ensemble"
+        assert {path.name for path in placed.iterdir()} == {
+            "classes.json", "ensemble.json", "lineage.json", "member_0", "member_1"
+        }  # fmt: skip
+    parent = Path(summary.outputs).parent
+    assert find_garbage(parent) == ()
+    assert verify_run(parent).whole
