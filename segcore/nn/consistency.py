@@ -2,8 +2,9 @@
 
 An EMA teacher labels the weak view of a pool image. The student must say the same of two strong views, wherever the
 teacher is sure: colours changed, CutMix with another image of the batch, and the channels of the backbone's features
-divided between the two. Two things are ours. Batch norm's running statistics are not moved by strong views, of which
-there are none when the student labels. And the share of a batch whose channels are divided is a number of the config.
+divided between the two. Three things are ours. Batch norm's running statistics are not moved by strong views, of which
+there are none when the student labels. The share of a batch whose channels are divided is a number of the config. And
+the teacher's decay is warmed up (segcore/nn/ema.py).
 """
 
 from __future__ import annotations

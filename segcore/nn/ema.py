@@ -7,7 +7,7 @@ AveragedModel would fetch its counter from the GPU in every step, which keeps th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,32 +16,28 @@ from mmengine.runner import Runner
 from mmseg.models import BaseSegmentor
 from torch import nn
 
-DecayRule = Callable[[float, int], float]
-
 
 def warmed_up(decay: float, num_updates: int) -> float:
-    """Return the decay after a number of updates: small at first, so that the beginning is soon forgotten."""
+    """Return the decay after a number of updates: small at first, so that the beginning is soon forgotten.
+
+    A plain mean of all weights so far, as UniMatch V2 begins with, suits trainings of many thousands of iterations:
+    after 50 of them it is sure of nothing yet, while the student is of 7 % of all pixels.
+    """
     return min(decay, (1 + num_updates) / (10 + num_updates))
-
-
-def mean_at_first(decay: float, num_updates: int) -> float:
-    """Return UniMatch V2's decay: at first the plain mean of all weights so far."""
-    return min(decay, 1 - 1 / (num_updates + 1))
 
 
 class Average:
     """A network, in evaluation mode and without gradients, that follows another one."""
 
-    def __init__(self, network: BaseSegmentor, decay: float, rule: DecayRule = warmed_up) -> None:
+    def __init__(self, network: BaseSegmentor, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
-        self.rule = rule
         self.num_updates = 0
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move towards the weights of network."""
-        share = 1 - self.rule(self.decay, self.num_updates)
+        share = 1 - warmed_up(self.decay, self.num_updates)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)
         for mine, other in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(other)

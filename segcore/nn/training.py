@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from segcore.nn.consistency import require_one_output
 from segcore.nn.devices import resolve_precision, torch_device
 from segcore.nn.earlier import EarlierFiles, EarlierHook
-from segcore.nn.ema import Average, AverageHook, mean_at_first
+from segcore.nn.ema import Average, AverageHook
 from segcore.nn.fast_training import fused_adamw, speed_up
 from segcore.nn.resume_files import ResumeFiles, ResumeState
 from segcore.nn.schedule import Schedule
@@ -92,7 +92,7 @@ class Training:
             averages[PUBLISHED] = Average(network, student.ema)
         if student.consistency is not None:
             require_one_output(network, self.job.train.size)
-            averages[EMA_TEACHER] = Average(network, student.consistency.ema, mean_at_first)
+            averages[EMA_TEACHER] = Average(network, student.consistency.ema)
         optimizer = fused_adamw(parameter_groups(network, self.job), self.job.train.lr)
         return Trainee(network, optimizer, averages, frozen)
 

@@ -21,7 +21,7 @@ from segcore.process.jobs import TrainJob
 from .conftest import placed
 
 CONSISTENCY = ConsistencyConfig(unlabelled_batch=2, tau=0.34, cutmix=1.0)
-EVERYTHING = StudentConfig(ema=0.9, freeze_batch_norm=True, consistency=CONSISTENCY)
+EVERYTHING = StudentConfig(ema=0.2, freeze_batch_norm=True, consistency=CONSISTENCY)
 Weights = dict[str, torch.Tensor]
 
 
