@@ -44,7 +44,7 @@ def reliability(run: Path, truth: Path | None) -> None:
     rows = measured(run, truth)
     images = "gate images" if truth is None else "images of the pool"
     result = {"environment": describe(), "run": run.name, "of": images, "images": rows, "measures": compared(rows)}
-    write_page("reliability", result, page)
+    write_page("reliability" if truth is None else "reliability-pool", result, page)
 
 
 def measured(folder: Path, truth: Path | None) -> list[dict[str, Any]]:
