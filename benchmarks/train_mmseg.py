@@ -114,10 +114,16 @@ def optimiser(job: TrainJob, amp: bool) -> dict[str, Any]:
 
 
 def schedule(job: TrainJob) -> list[dict[str, Any]]:
-    """Return linear warm-up, then polynomial decay to 0."""
+    """Return linear warm-up, then polynomial decay to 0; mmengine reaches an end value one iteration before `end`."""
     from segcore.nn.schedule import WARMUP_START
 
     warmup = min(job.train.warmup_iterations, job.iterations - 1)
-    decay = {"type": "PolyLR", "eta_min": 0.0, "power": job.train.poly_power, "begin": warmup, "end": job.iterations}
-    start = {"type": "LinearLR", "start_factor": WARMUP_START, "begin": 0, "end": warmup}
+    decay = {
+        "type": "PolyLR",
+        "eta_min": 0.0,
+        "power": job.train.poly_power,
+        "begin": warmup,
+        "end": job.iterations + 1,
+    }
+    start = {"type": "LinearLR", "start_factor": WARMUP_START, "begin": 0, "end": warmup + 1}
     return [*([start | {"by_epoch": False}] if warmup else []), decay | {"by_epoch": False}]

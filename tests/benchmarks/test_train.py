@@ -70,6 +70,7 @@ def test_both_ways_train_block_by_block(measured):
     assert measured["num_images"] > 3
 
 
+@pytest.mark.filterwarnings("ignore")  # mmengine's own, as plain users see them
 def test_on_the_same_samples_both_lose_the_same(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "Training", training.Training)
     monkeypatch.setattr(StopSignal, "listen", lambda self: None)
