@@ -96,7 +96,7 @@ def unknown_students(walk: Walks, place: str, round_index: int, upstream: str | 
 
 def unknown_join(walk: Walks, place: str, models: Sequence[int]) -> None:
     """Append votes and ensemble of models that are not all trained yet; a refit takes its winner's weights."""
-    chosen = walk.run.config.ensemble.weights == "calib" and place != refit_place()
+    chosen = walk.run.config.ensemble.weights == "calib" and walk.sized.num_calib and place != refit_place()
     for model in models if chosen else ():
         trained = member_place(place, model)
         walk.after(votes_place(trained, model), walk.sized.votes_work(), trained)

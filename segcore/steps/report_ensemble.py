@@ -29,7 +29,7 @@ def ensemble_report(run: Run, student: Checkpoint) -> EnsembleReport | None:
 def sentence(calib: dict[str, Any] | None) -> str:
     """Return why the weights are what they are. calib: of choice.json, None where calib was not asked."""
     if calib is None:
-        return "equal weights, as configured."
+        return "equal weights; calib was not asked."
     if calib["out_of_fold"] is None:
         return f"equal weights (mIoU {iou(calib['equal'])} on calib): too few calib images for a choice."
     honest = f"mIoU {iou(calib['out_of_fold'])} on calib images they were chosen without"

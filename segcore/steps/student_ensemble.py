@@ -90,9 +90,10 @@ def num_models(run: Run) -> int:
 
 
 def voters(members: tuple[TrainedMember, ...], given: tuple[float, ...] | None) -> tuple[TrainedMember, ...]:
-    """Return the models that are to be asked about calib: all where weights are to be chosen, else none."""
-    chosen_here = given is None and members[0].train.run.config.ensemble.weights == "calib"
-    return members if chosen_here else ()
+    """Return the models that are to be asked about calib: all where weights are to be chosen there, else none."""
+    train = members[0].train
+    chosen_here = given is None and train.run.config.ensemble.weights == "calib"
+    return members if chosen_here and calib_images(train) else ()
 
 
 def calib_images(spec: TrainSpec) -> tuple[ImageRecord, ...]:
@@ -214,19 +215,19 @@ def place_member(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def chosen(spec: JoinSpec) -> VoteChoice | None:
-    """Return the choice of weights on calib; None where there is nothing to choose."""
+    """Return the choice of weights on calib; None where there is nothing to choose, or from."""
     if not spec.votes:
         return None
     run, index = spec.train.run, spec.train.index
     images = voted_images(spec)
-    return choose_weights(images, len(spec.members), class_map_of(run, index).num_classes)
+    return choose_weights(images, len(spec.members), class_map_of(run, index).num_classes) if images else None
 
 
 def voted_images(spec: JoinSpec) -> list[VotedImage]:
     """Return what all models say on calib beside the truth, of the images that each of them could label."""
     run = spec.train.run
     paths = [run.path / votes.output.path / votes_path(Path(PREDICTIONS)) for votes in spec.votes]
-    said = [{votes.image_id: votes for votes in read_votes(path)} for path in paths]
+    said = [{votes.image_id: votes for votes in read_votes(path)} if path.exists() else {} for path in paths]
     images = []
     with closing(LabelMaps(ground_truth_path(run, spec.train.index))) as truth:
         for image_id in sorted(set.intersection(*map(set, said))):

@@ -260,3 +260,9 @@ def test_students_that_start_from_their_teacher_each_start_from_their_own_weight
         for name in ("", "_1", "_2")
     ]
     assert starts == [members[0], None, members[2]]
+
+
+def test_without_calib_images_weights_are_equal(own_run: Path) -> None:
+    folder = walk(own_run, (*SMALL, "loop.rounds=0", "roles.gate_share=1.0", MEMBERS, "filter.policy=fixed"))
+    assert [member.share for member in read_ensemble(folder / student_of(folder, 0).path)] == [1 / 3] * 3
+    assert not list(folder.glob("round_00/votes*"))
