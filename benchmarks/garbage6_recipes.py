@@ -51,6 +51,16 @@ RECIPES = {
         "consistency alone", CONFIGS / "consistency.yaml", ("loop.rounds=0", "train.iterations=FINAL")
     ),
     "consistency_on_top": Recipe("consistency and pseudo-labels", CONFIGS / "consistency.yaml", ("loop.rounds=1",)),
+    "consistency_lower_tau": Recipe(
+        "consistency alone, tau 0.8, 8 pool images",
+        CONFIGS / "consistency.yaml",
+        (
+            "loop.rounds=0",
+            "train.iterations=FINAL",
+            "student.consistency.tau=0.8",
+            "student.consistency.unlabelled_batch=8",
+        ),
+    ),
     "strong": Recipe("loop, strong augmentation", CONFIG, (STRONG,)),
     "copy_paste": Recipe("loop, copy-paste", CONFIG, ("train.augment.copy_paste=0.5",)),
     "rare_classes": Recipe("loop, rare-class sampling", CONFIG, ("train.rare_class_share=0.5",)),
