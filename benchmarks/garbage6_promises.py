@@ -31,18 +31,16 @@ def promise_lines(seeds: Sequence[Mapping[str, Any]], policies: Sequence[str]) -
 
 def promise_row(policy: str, runs: Sequence[Mapping[str, Any]]) -> str:
     """Return one policy's row, pooled over classes and seeds by pixels kept."""
-    expected, real = pooled(runs)
+    found = pooled(runs)
+    precision = "– | – | –" if found is None else f"{found[0]:.3f} | {found[1]:.3f} | {found[1] - found[0]:+.3f}"
     coverage = mean(run["real"]["all"]["coverage"] for run in runs)
     mark = "" if coverage >= LEAST_COVERAGE else " (too little)"
     held = [kept for run in runs for kept in promises(run)]
-    return (
-        f"| {policy} | {expected:.3f} | {real:.3f} | {real - expected:+.3f} | {coverage:.3f}{mark} | "
-        f"{len(held) - sum(held)} of {len(held)} |"
-    )
+    return f"| {policy} | {precision} | {coverage:.3f}{mark} | {len(held) - sum(held)} of {len(held)} |"
 
 
-def pooled(runs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Return expected and real precision of all kept pixels whose class has an expectation, over classes and runs."""
+def pooled(runs: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """Return expected and real precision of all kept pixels whose class has an expectation; None without any."""
     rows = [
         (promised["precision"]["point"], real["precision"], real["kept_pixels"])
         for run in runs
@@ -51,7 +49,7 @@ def pooled(runs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     ]
     weight = sum(pixels for _, _, pixels in rows)
     if not weight:
-        return 0.0, 0.0
+        return None
     return sum(point * n for point, _, n in rows) / weight, sum(right * n for _, right, n in rows) / weight
 
 
