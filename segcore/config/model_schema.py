@@ -30,8 +30,8 @@ class NetworkConfig(Section):
     config: Path | None = Field(None, description="mmsegmentation config file with a model= dict")
     weights: str | None = Field(
         "imagenet",
-        description="'imagenet' (the preset's own), a file, a folder of the hub's files, owner/name on the hub (found in "
-        "its cache, never fetched), or None: random",
+        description="'imagenet' (the preset's own), a file, a folder of the hub's files, owner/name on the hub (found "
+        "in its cache, never fetched), or None: random",
     )
     head_channels: PositiveInt | None = Field(None, description="width of the preset's decode head; None: its own")
     tiny: bool = Field(

@@ -28,9 +28,9 @@ class ModelSpec:
     """The network of a training.
 
     Exactly one of preset (segcore/nn/presets) and config (absolute path of an mmsegmentation config file) is given.
-    weights: "imagenet" (the preset's own backbone weights), a name on the hub, an absolute path of a file or of a folder
-    of the hub's files, or None for random values. head_channels: None for the preset's own. tiny: at a fraction of width
-    and depth.
+    weights: "imagenet" (the preset's own backbone weights), a name on the hub, an absolute path of a file or of a
+    folder of the hub's files, or None for random values. head_channels: None for the preset's own. tiny: at a fraction
+    of width and depth.
     class_names, palette: one per class id; palette is RGB 0..255.
     """
 
