@@ -175,6 +175,13 @@ def test_what_is_shown_equals_the_data(shown):
     assert shown in default_text()
 
 
+def test_where_no_round_beat_the_first_the_last_one_is_set_against_it():
+    rounds = (round_of(0, 0.6), round_of(1, 0.55), round_of(2, 0.5))
+    text = text_of(report_html(data_of(rounds=rounds, winner_index=0)))
+    assert "Last column: last round against round 0." in text
+    assert "0.600 0.550 0.500 −0.100" in text
+
+
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png onerror=alert(1)>"
 
 
