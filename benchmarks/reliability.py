@@ -49,7 +49,7 @@ def reliability(run: Path, truth: Path | None) -> None:
 
 def measured(folder: Path, truth: Path | None) -> list[dict[str, Any]]:
     """Return the measures and the mIoU of every image with truth that a run's first student predicted."""
-    run = existing_run(folder)
+    run = existing_run(str(folder))
     index = published_index(run)
     num_classes = class_map_of(run, index).num_classes
     place = "round_00/evaluation" if truth is None else "round_01/labels/shard_*"
