@@ -91,6 +91,7 @@ def compete(setting: Setting, turns: Connection) -> None:
     descriptor = os.open(setting.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    train = WAYS[setting.way]
     limit_visible_devices(setting.job.device)
     silence_known_warnings()
     import torch
@@ -98,7 +99,7 @@ def compete(setting: Setting, turns: Connection) -> None:
     torch.set_num_threads(setting.threads)
     turn = Turn(turns, setting.block)
     try:
-        WAYS[setting.way](setting, turn)
+        train(setting, turn)
     except TurnsOverError:
         pass
     finally:
