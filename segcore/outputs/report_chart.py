@@ -91,7 +91,7 @@ def miou_chart(data: ReportData) -> Chart:
         ticks=tuple(Line(y_of(value), f"{value:.2f}" if high - low > 0.05 else f"{value:.3f}") for value in ticks),
         control=None
         if control is None
-        else Line(y_of(control), f"control: labelled only, final schedule ({iou(control)})"),
+        else Line(y_of(control), f"control: no pseudo-labels, final schedule ({iou(control)})"),
     )
 
 

@@ -62,7 +62,7 @@ def control_caveat(data: ReportData) -> str:
     if data.control is None:
         return "" if data.winner is data.first else "No control was trained: part of the gain may be longer training."
     scored = (
-        f"A labelled-only student on the final schedule scores {iou(data.control.miou.point)} "
+        f"A student without pseudo-labels on the final schedule scores {iou(data.control.miou.point)} "
         f"({spread(data.control.miou)})"
     )
     parts = data.attribution
