@@ -38,10 +38,10 @@ unit: $(INSTALLED)
 	$(MAKE) -j2 --output-sync=line unit-flows unit-others
 
 unit-flows: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" -o cache_dir=.pytest_cache/flows tests/flows
+	$(BIN)/python -m pytest -m "not slow" --durations=20 -o cache_dir=.pytest_cache/flows tests/flows
 
 unit-others: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" -o cache_dir=.pytest_cache/others --ignore tests/flows
+	$(BIN)/python -m pytest -m "not slow" --durations=40 -o cache_dir=.pytest_cache/others --ignore tests/flows
 
 clean:
 	rm -rf $(VENV) demo_data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

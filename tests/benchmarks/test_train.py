@@ -22,6 +22,8 @@ from segcore.nn.batch_feed import on_device
 from segcore.nn.train_data import train_loader
 from segcore.nn.train_loop import StopSignal
 
+pytestmark = pytest.mark.slow  # trains by both ways, in processes of their own
+
 TINY = train.Case(
     "a tiny training", ("model.head_channels=16", "train.size=64", "train.batch_size=2", "train.workers=1"), "", 1, 2, 2
 )

@@ -1,4 +1,4 @@
-"""The recipes of configs/, each walked to its end at tiny width on drawn data, once a session and in one process."""
+"""Recipes of configs/, each walked to its end at tiny width on drawn data, once a test module and in one process."""
 
 from __future__ import annotations
 
@@ -37,21 +37,22 @@ def config_of(name: str) -> Path:
     return ROOT / "configs" / f"{name}.yaml"
 
 
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Walk all recipes to the end; return their run folders by name."""
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Walk the recipes that the test module names in WALKED to the end; return their run folders by name."""
+    names = request.module.WALKED
     folder = tmp_path_factory.mktemp("recipes")
     data = draw_competition(folder / "data")
     lists = [f"data.{split}.annotations={data / split}.json" for split in ("train", "val", "test")]
     folders = [f"data.{split}.images={data}" for split in ("train", "val", "test")]
     common = [*lists, *folders, *TINY, f"runtime.artifacts={folder}"]
-    settings = [[str(config_of(name)), [*common, *changes]] for name, changes in RECIPES.items()]
+    settings = [[str(config_of(name)), [*common, *RECIPES[name]]] for name in names]
     (folder / "settings.json").write_text(json.dumps(settings))
     command = [sys.executable, "-W", "error", "-m", "tests.configs.one_process", str(folder / "settings.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    return {name: folder / str(load_config(config_of(name)).run_id) for name in RECIPES}
+    return {name: folder / str(load_config(config_of(name)).run_id) for name in names}
 
 
 def published(run: Path, place: str) -> Path:

@@ -18,21 +18,21 @@ from segcore.trust.lineage import Lineage
 from .competition_data import CATEGORIES, FOLDERS, PALETTE
 from .conftest import config_of, published
 
-pytestmark = pytest.mark.timeout(600)  # the runs take half a minute of CPU, and other tests run beside them
+pytestmark = pytest.mark.timeout(600)  # the runs take a quarter of a minute of CPU, and other tests run beside them
 
 NAMES = ("Background", *CATEGORIES)
 IN_FULL = "recycling_convnext_tiny"  # with a round and the final refit
-ALL = (IN_FULL, "recycling_convnext_xl", "recycling_swin_large")
+WALKED = (IN_FULL, "recycling_convnext_xl", "recycling_swin_large")
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WALKED)
 def test_the_loop_comes_to_its_end_with_outputs(runs: dict[str, Path], name: str) -> None:
     outputs = runs[name] / "outputs"
     found = {path.name for path in outputs.iterdir()}
     assert {"model.pth", "model_config.py", "report.html", "submission.csv", "annotations.json"} <= found
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WALKED)
 def test_classes_and_palette_are_the_competitions(runs: dict[str, Path], name: str) -> None:
     classes = read_classes(runs[name] / "outputs" / "classes.json")
     assert classes.names == NAMES
@@ -40,7 +40,7 @@ def test_classes_and_palette_are_the_competitions(runs: dict[str, Path], name: s
     assert classes.category_ids == (None, *range(1, 11))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WALKED)
 def test_the_submission_has_256_times_256_class_ids_for_every_test_image(runs: dict[str, Path], name: str) -> None:
     csv.field_size_limit(2**24)
     path = runs[name] / "outputs" / "submission.csv"
@@ -73,7 +73,7 @@ def test_val_trains_in_the_refit_and_nowhere_else(runs: dict[str, Path]) -> None
 
 def test_other_recipes_differ_from_it_in_what_their_headers_say_alone() -> None:
     """The three files are whole each, so that one can be sent to somebody; they may not drift apart."""
-    texts = [load_config(config_of(name)).model_dump(mode="json") for name in ALL]
+    texts = [load_config(config_of(name)).model_dump(mode="json") for name in WALKED]
     for config in texts:
         config.pop("run_id")
         config["model"].pop("preset")

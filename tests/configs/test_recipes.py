@@ -13,7 +13,9 @@ from segcore.store.manifest import read_manifest
 
 from .conftest import config_of, published
 
-pytestmark = pytest.mark.timeout(600)  # the runs take half a minute of CPU, and other tests run beside them
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+WALKED = ("st_plus_plus", "consistency")
 
 
 def trained(run: Path, place: str) -> Any:

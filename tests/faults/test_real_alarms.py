@@ -23,6 +23,8 @@ from segcore.store.canonical import file_sha256
 from .conftest import quick_disk
 from .stub_loop import replace_tasks, walk
 
+pytestmark = pytest.mark.slow  # two real trainings and labellings before the first test
+
 SETTINGS = (
     "train.iterations=6", "train.round_iterations=24", "label.num_shards=2", "roles.min_gate_images=1",
     "filter.reliability=checkpoints", "filter.reliable_share=0.5", "loop.gate_level=0.0001",
@@ -79,7 +81,6 @@ def test_the_images_on_which_earlier_checkpoints_agree_come_first_and_alarms_rai
     assert find_garbage(run_dir) == ()
 
 
-@pytest.mark.slow
 def test_a_class_that_a_real_second_teacher_calls_otherwise_keeps_the_labels_of_the_first(
     one_round: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ SHORT = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_its_label_maps_are_what_the_votes_of_its_members_give(tmp_path: Path, write_tiny, monkeypatch) -> None:
     replace_tasks(monkeypatch.setattr)
     config = write_tiny(tmp_path, "tiny")
