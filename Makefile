@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint types layers unit unit-flows unit-others clean
+.PHONY: demo test test-all lint types layers unit unit-flows unit-faults unit-others clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
@@ -33,15 +33,19 @@ types: $(INSTALLED)
 layers: $(INSTALLED)
 	$(BIN)/python -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-# Tests of flows wait for servers most of the time, so the others run beside them.
+# Tests of flows and of faults wait for servers and for what they killed most of the time: others run beside them.
 unit: $(INSTALLED)
-	$(MAKE) -j2 --output-sync=line unit-flows unit-others
+	$(MAKE) -j3 --output-sync=line unit-flows unit-faults unit-others
 
 unit-flows: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" --durations=20 -o cache_dir=.pytest_cache/flows tests/flows
 
+unit-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" --durations=20 -o cache_dir=.pytest_cache/faults tests/faults
+
 unit-others: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" --durations=40 -o cache_dir=.pytest_cache/others --ignore tests/flows
+	$(BIN)/python -m pytest -m "not slow" --durations=30 -o cache_dir=.pytest_cache/others \
+		--ignore tests/flows --ignore tests/faults
 
 clean:
 	rm -rf $(VENV) demo_data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
