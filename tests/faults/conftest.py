@@ -73,11 +73,12 @@ def stub_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, write_tiny: Callable[[Path, str], Path]) -> Iterator[Path]:
     """Return a folder with data, tiny.yaml and its finished run of three rounds, artifacts/tiny: to be looked at."""
-    with quick_disk(tmp_path_factory.mktemp("finished")) as folder, pytest.MonkeyPatch.context() as patch:
-        replace_parts(patch.setattr)
+    with quick_disk(tmp_path_factory.mktemp("finished")) as folder:
         config = write_tiny(folder, "tiny")
         keep_few(folder)
-        walk(config, SMALL)
+        with pytest.MonkeyPatch.context() as patch:  # for this walk alone: other tests want the real programs
+            replace_parts(patch.setattr)
+            walk(config, SMALL)
         yield folder
 
 

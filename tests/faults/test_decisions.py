@@ -84,7 +84,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_no_checkpoint_holds_it(
     )
     hooks = {
         "progress": ProgressHook(TrainingLog(tmp_path / "progress.jsonl", tmp_path / "logs", 0, 10), 2),
-        "resume": ResumeHook(files, 2, StopSignal()),
+        "resume": ResumeHook(files, 2, StopSignal(), {}),
     }
     for batch_idx in (0, 1):
         hooks[hook].after_train_iter(runner, batch_idx, {"loss": torch.tensor(1.0)})
