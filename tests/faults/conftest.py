@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
-from .stub_loop import SMALL, replace_parts, walk
+from segcore.process.jobs import TrainJob
+from segcore.steps import train
+
+from .stub_loop import SMALL, replace_parts, stub_training, walk
 
 NUM_KEPT = {"train": 4, "val": 6, "unlabeled": 3, "test": 2}
 MEMORY_DISK = Path("/dev/shm")
@@ -68,6 +71,19 @@ def few_images(quick_folder: Path, write_tiny: Callable[[Path, str], Path]) -> P
 def stub_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the stubs in place of tasks and child programs."""
     replace_parts(monkeypatch.setattr)
+
+
+@pytest.fixture
+def jobs(stub_programs: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, TrainJob]:
+    """Return what each training to come is told, by place."""
+    told: dict[str, TrainJob] = {}
+
+    def note(job_path: Path, job: TrainJob, log_path: Path, options: Any) -> None:
+        told[options.place] = job
+        stub_training(job_path, job, log_path, options)
+
+    monkeypatch.setattr(train, "run_training", note)
+    return told
 
 
 @pytest.fixture(scope="session")

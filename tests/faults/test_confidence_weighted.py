@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 
 from segcore.data.label_maps import LabelMaps
 from segcore.process.jobs import TrainJob
-from segcore.steps import train
 from segcore.store.manifest import read_manifest
 
-from .stub_loop import SMALL, stub_training, walk
+from .stub_loop import SMALL, walk
 
 ASKED = "train.loss.confidence_weighted=true"
-
-
-@pytest.fixture
-def jobs(stub_programs: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, TrainJob]:
-    """Return what each training was told, by the folder it was published from."""
-    told: dict[str, TrainJob] = {}
-
-    def note(job_path: Path, job: TrainJob, log_path: Path, options: Any) -> None:
-        told[options.place] = job
-        stub_training(job_path, job, log_path, options)
-
-    monkeypatch.setattr(train, "run_training", note)
-    return told
 
 
 def test_confidence_is_written_beside_the_labels_it_belongs_to_and_is_in_the_students_key(

@@ -5,33 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from segcore.config.load import load_config
-from segcore.process.jobs import TrainJob
-from segcore.steps import train
 from segcore.steps.finished import existing_run, published_index
 from segcore.steps.index import images_of, pool_of
 from segcore.steps.plan import plan_run
 from segcore.store.manifest import read_manifest
 from segcore.trust.lineage import Lineage
 
-from .stub_loop import SMALL, stub_training, walk
+from .stub_loop import SMALL, walk
 
 GROWING = "student.growing=[{head_channels: 24}, {preset: pidnet_small, weights: null}]"
-
-
-@pytest.fixture
-def jobs(stub_programs: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, TrainJob]:
-    """Return the jobs of all trainings to come, by place."""
-    found: dict[str, TrainJob] = {}
-
-    def noted(job_path: Path, job: TrainJob, log_path: Path, options: Any) -> None:
-        found[options.place] = job
-        stub_training(job_path, job, log_path, options)
-
-    monkeypatch.setattr(train, "run_training", noted)
-    return found
 
 
 def student_folder(run_dir: Path, round_index: int) -> Path:
