@@ -1,7 +1,7 @@
 """Several parts of a group of images at once on a CPU, each on threads of its own.
 
 Threads that share every small operation of a network mostly wait for each other: two threads on one image kept two
-cores 60 to 75 % busy. Two images side by side, one thread each, keep them busy but for what Python holds back.
+cores 60 to 73 % busy. Two images side by side, one thread each, keep them busy but for what Python holds back.
 """
 
 from __future__ import annotations
