@@ -37,7 +37,7 @@ DEVICE_MODELS: dict[str, tuple[str, ...]] = {
     "cpu": ("lite0", "mobilenetv2", "swin_tiny"),
     "cuda": tuple(MODELS_BY_NAME),
 }
-GROUP_IMAGES = {"cpu": 4, "cuda": 32}
+GROUP_IMAGES = {"cpu": 8, "cuda": 32}  # on 2 cores two lanes with four images each
 RESULT_NAMES = {"cpu": "label", "cuda": "label-cuda"}
 BUDGET_MINUTES = {"cpu": 9.0, "cuda": 2.0}
 

@@ -63,12 +63,14 @@ def wait(device: str) -> None:
 def profile(images: Images, device: str) -> dict[str, Any]:
     """Label images under torch's profiler, in the process of an opened way; return the operations that take longest.
 
-    busy: seconds of all operations by those of the clock; on CUDA, below 1 the device waits. shares: of busy time.
+    busy: seconds of all operations by those of the clock; on CUDA, below 1 the device waits. shares: of busy time. On a
+    CPU one lane works, on all threads: shares are those of labelling, its speed is not.
     """
     import torch
     from torch.profiler import ProfilerActivity
 
     cuda = device == "cuda"
+    opened["way"].use_one_thread_of_python()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     started = time.perf_counter()
     with torch.profiler.profile(activities=activities) as profiler:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from segcore.config.label_schema import LabelConfig
 from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices
+from segcore.nn.host_memory import keep_freed_memory
 from segcore.nn.known_warnings import silence_known_warnings
 from segcore.process.jobs import PredictImage, PredictJob, PredictRequest, TeacherFiles
 from segcore.pseudo.predictions import read_predictions
@@ -65,6 +66,9 @@ class Way(Protocol):
     def label_maps(self) -> dict[str, LabelMap]:
         """Return the (H, W) uint8 label maps made last."""
 
+    def use_one_thread_of_python(self) -> None:
+        """Label in the calling thread from now on: torch's profiler sees no other."""
+
 
 def ignore(done: int, working: Sequence[str]) -> None:
     """Take news of progress and do nothing."""
@@ -76,6 +80,8 @@ class Segloop:
 
     def __init__(self, setting: Setting) -> None:
         from segcore.nn.predictor import open_predictor
+
+        keep_freed_memory()  # as the prediction program does
 
         teacher = TeacherFiles(setting.checkpoint, setting.config)
         job = PredictJob((teacher,), None, setting.views, setting.device, expected_images=setting.expected_images)
@@ -94,6 +100,12 @@ class Segloop:
     def label_maps(self) -> dict[str, LabelMap]:
         """Read them from the file."""
         return {one.image_id: one.label_map for one in read_predictions(self.out)}
+
+    def use_one_thread_of_python(self) -> None:
+        """Work in one lane, whose operations share torch's threads."""
+        from segcore.nn.lanes import Lanes
+
+        self.predictor.lanes = Lanes(1)
 
 
 class Mmseg:
@@ -137,6 +149,9 @@ class Mmseg:
     def label_maps(self) -> dict[str, LabelMap]:
         """Return them."""
         return self.maps
+
+    def use_one_thread_of_python(self) -> None:
+        """Do nothing: it never uses more."""
 
 
 def pipeline_of(views: LabelConfig) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices
+from segcore.nn.host_memory import keep_freed_memory
 from segcore.nn.known_warnings import silence_known_warnings
 from segcore.process.jobs import TrainJob
 
@@ -197,6 +198,7 @@ def train_segloop(setting: Setting, turn: Turn) -> None:
             return runner
 
     training.Training = TurnTaking  # type: ignore[misc]
+    keep_freed_memory()  # as its main does
     train_process.run(setting.job)
 
 

@@ -37,6 +37,11 @@ class DataConfig(Section):
     palette: dict[str, tuple[int, int, int]] = Field(default_factory=dict, description="class name to RGB")
     max_megapixels: Annotated[float, Field(gt=0)] = Field(200.0, description="larger images are quarantined undecoded")
 
+    @property
+    def unannotated_class(self) -> int | None:
+        """Return the class id that pixels without annotation get (segcore/data/classes.py); None: they are ignored."""
+        return 0 if self.unannotated == "background" else None
+
 
 class FoldConfig(Section):
     """One chain of a cross-validation: which of how many folds is kept from it until its one number at the end."""

@@ -92,10 +92,13 @@ def stage_ends(blocks: nn.ModuleList) -> tuple[int, ...]:
 
 
 def fold_padding(module: nn.Module) -> None:
-    """Let a convolution pad by itself where its separate padding layer is symmetric: equal values, one copy less."""
-    padding = getattr(module, "static_padding", None)
-    if isinstance(module, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
-        left, right, top, bottom = padding.padding
-        if left == right and top == bottom:
-            module.padding = (top, left)
-            module.static_padding = nn.Identity()
+    """Let a convolution pad by itself where its separate padding layer is symmetric: equal values, one copy less.
+
+    Afterwards a convolution's static_padding is an nn.ZeroPad2d or an nn.Identity.
+    """
+    if not (isinstance(module, nn.Conv2d) and hasattr(module, "static_padding")):
+        return
+    left, right, top, bottom = getattr(module.static_padding, "padding", (0, 0, 0, 0))
+    if left == right and top == bottom:
+        module.padding = (top, left)
+        module.static_padding = nn.Identity()

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from segcore.errors import SegloopError
 from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices
+from segcore.nn.host_memory import keep_freed_memory
 from segcore.nn.known_warnings import silence_known_warnings
 from segcore.process.jobs import PredictRequest, Ready, parse_request, read_predict_job
 
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     silence_known_warnings()
     be_a_good_neighbour()
+    keep_freed_memory()
     try:
         serve(Path(arguments[0]), events)
     except SegloopError as error:

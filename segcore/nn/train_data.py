@@ -136,7 +136,7 @@ def rare_objects(job: TrainJob, ground_truth: SampleSource) -> ObjectBank | None
     """Return what copy-paste draws from, if the job asks for it and has any."""
     if job.train.augment.copy_paste == 0:
         return None
-    bank = object_bank(ground_truth, labelled_pixels(job), job.train.size, job.seed)
+    bank = object_bank(ground_truth, labelled_pixels(job), job.train.size, job.seed, job.unannotated_class)
     if bank is None:
         log.warning("train.augment.copy_paste: no class is rarer than the others, so nothing is pasted")
     else:

@@ -63,6 +63,7 @@ class TrainJob:
     resume_dir: absolute; lives across attempts and holds checkpoints and progress.jsonl.
     out_dir: absolute, existing; gets model.pth, model_config.py and logs/.
     earlier_at: iterations, rising, after which the weights are kept too (earlier_file) for segcore/nn/earlier.py.
+    unannotated_class: the class id that pixels without annotation got; None where they are ignored.
     """
 
     model: ModelSpec
@@ -82,6 +83,7 @@ class TrainJob:
     unlabelled: tuple[Sample, ...] = ()
     student: StudentConfig = field(default_factory=StudentConfig)
     earlier_at: tuple[int, ...] = ()
+    unannotated_class: int | None = None
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def preview_job(
         resume_dir="",
         out_dir="",
         device="cpu",
+        unannotated_class=config.data.unannotated_class,
     )
 
 

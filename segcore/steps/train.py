@@ -30,7 +30,9 @@ from segcore.trust.loop_policy import member_seed
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3  # 2: the preset starts with wider classifier weights; 3: student, loss, new augmentation and sampling
+# 2: the preset starts with wider classifier weights; 3: student, loss, new augmentation and sampling;
+# 4: what nobody annotated is never pasted
+VERSION = 4
 WEIGHTS, MODEL_CONFIG, LINEAGE = "model.pth", "model_config.py", "lineage.json"
 NO_INFLUENCE = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
 
@@ -234,6 +236,7 @@ def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path
         device=config.runtime.device,
         log_every=config.runtime.log_every,
         earlier_at=spec.earlier_at,
+        unannotated_class=config.data.unannotated_class,
     )
 
 

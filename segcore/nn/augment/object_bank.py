@@ -51,14 +51,17 @@ class ObjectBank:
         return tuple(value for value, num in enumerate(self.num_pixels) if 0 < num < self.num_pixels[class_id])
 
 
-def object_bank(examples: Examples, counts: NDArray[np.int64], size: int, seed: int) -> ObjectBank | None:
+def object_bank(
+    examples: Examples, counts: NDArray[np.int64], size: int, seed: int, unannotated: int | None = None
+) -> ObjectBank | None:
     """Return a bank of the classes rarer than the median class; None where no class is, or none has an object.
 
     Images are opened in random order, and only while they have a class that lacks objects and has memory left.
-    counts: (N, C), pixels of each class in each image. size: of training, px.
+    counts: (N, C), pixels of each class in each image. size: of training, px. unannotated: the class of pixels that
+    nobody drew, which has no objects; None where there is none.
     """
     totals = counts.sum(axis=0)
-    rare = rare_classes(totals)
+    rare = [class_id for class_id in rare_classes(totals) if class_id != unannotated]
     objects: dict[int, list[Example]] = {class_id: [] for class_id in rare}
     free = {class_id: BANK_BYTES // len(rare) for class_id in rare}
     for index in np.random.default_rng(seed).permutation(len(examples)):

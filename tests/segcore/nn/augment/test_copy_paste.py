@@ -65,6 +65,12 @@ def test_without_rare_classes_there_is_no_bank() -> None:
     assert object_bank(Drawn(), counts_of(Drawn(), 1), size=SIZE, seed=0) is None
 
 
+def test_what_nobody_drew_is_never_pasted_however_rare_it_is() -> None:
+    found = object_bank(Drawn(), counts_of(Drawn(), 5), size=SIZE, seed=0, unannotated=3)
+    assert found is not None
+    assert set(found.objects) == {2}
+
+
 def test_a_pasted_object_covers_what_lies_below_and_its_edge_is_soft(bank: ObjectBank) -> None:
     example = plain()
     paste(bank.objects[2][0], example, (20, 20), rarer=())
