@@ -55,12 +55,19 @@ class Measurement:
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True, help="Repeatable.")
 @click.option("--policy", "policies", multiple=True, type=click.Choice(list(POLICIES)), default=tuple(POLICIES))
 @click.option("--recipe", "recipes", multiple=True, type=click.Choice(list(RECIPES)), default=ISSUE, show_default=True)
+@click.option("--no-recipes", is_flag=True, help="Measure control, policies and ceiling alone.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="As in segloop run.")
 @click.option("--name", default="garbage6", show_default=True, help="Begins the names of runs and result files.")
 def garbage6(
-    seeds: tuple[int, ...], policies: tuple[str, ...], recipes: tuple[str, ...], overrides: tuple[str, ...], name: str
+    seeds: tuple[int, ...],
+    policies: tuple[str, ...],
+    recipes: tuple[str, ...],
+    no_recipes: bool,
+    overrides: tuple[str, ...],
+    name: str,
 ) -> None:
     """Run control, ceiling, policies and recipes for every seed; write JSON, Markdown and logs."""
+    recipes = () if no_recipes else recipes
     artifacts = f"runtime.artifacts={ROOT / 'artifacts' / 'benchmarks' / 'garbage6'}"
     spec = Measurement(name, seeds, policies, recipes, (artifacts, *overrides))
     spec.folder.mkdir(parents=True, exist_ok=True)
