@@ -186,7 +186,7 @@ def open_predictor(job: PredictJob) -> Predictor:
     limit = GroupLimit(spec, teachers, logits_bytes(device) // lanes.count, earlier)
     reader = Reader(job.max_megapixels, job.num_threads or min(os.cpu_count() or 1, 4))
     log.info(
-        "labelling on %s, %s: %s; forward passes of at most %.2f megapixels, %d images together in each of %d lanes",
+        "labelling on %s, %s: %s; forward passes of at most %.2f megapixels, images together: %d in each of %d lanes",
         *(device, precision, "; ".join(teacher.fast.description for teacher in teachers)),
         *(budget.pixels / 1e6, 1 if job.one_by_one else limit.images(budget), lanes.count),
     )
