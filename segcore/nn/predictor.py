@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from segcore.errors import StepError
-from segcore.nn.batch_size import MAX_GROUP_BYTES, GroupLimit, logits_bytes, pass_budget
+from segcore.nn.batch_size import MAX_GROUP, MAX_GROUP_BYTES, GroupLimit, logits_bytes, pass_budget
 from segcore.nn.devices import labelling_precision, torch_device
 from segcore.nn.final_maps import FinalMaps, final_maps
 from segcore.nn.lanes import Lanes, lanes_of
@@ -103,7 +103,7 @@ class Predictor:
         num_bytes = 0
         with closing(self.reader.ahead(images)) as decoded:
             for image, pixels in decoded:
-                most = self.lanes.count * self.lanes.turns * self.limit.images(self.budget)
+                most = self.lanes.count * min(self.lanes.turns * self.limit.images(self.budget), MAX_GROUP)
                 group.append((image, pixels))
                 num_bytes += 0 if isinstance(pixels, Quarantined) else pixels.nbytes
                 if len(group) >= most or num_bytes >= MAX_GROUP_BYTES:
