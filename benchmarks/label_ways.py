@@ -82,7 +82,6 @@ class Segloop:
         from segcore.nn.predictor import open_predictor
 
         keep_freed_memory()  # as the prediction program does
-
         teacher = TeacherFiles(setting.checkpoint, setting.config)
         job = PredictJob((teacher,), None, setting.views, setting.device, expected_images=setting.expected_images)
         self.predictor = open_predictor(job)

@@ -69,8 +69,8 @@ class ClampedConv2d(nn.Module):
 def with_inner_padding(convolution: nn.Conv2d) -> nn.Conv2d:
     """Return a convolution that pads by itself what its static_padding pads, as much on all sides.
 
-    Where a side asks for less, the kernel gets zeros there: the same products, and a copy of the input less, which on
-    EfficientNet's largest maps takes four times as long as the convolution.
+    Where a side asks for less, the kernel gets zeros there: the same products, and no copy of the input, which on
+    EfficientNet's largest maps takes longer than the convolution.
     """
     layer = getattr(convolution, "static_padding", None)
     if layer is None or isinstance(layer, nn.Identity):
