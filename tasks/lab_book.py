@@ -54,13 +54,17 @@ WHOLE_RUN = WholeRunHandler(logging.INFO)
 
 @contextlib.contextmanager
 def lab_book() -> Iterator[None]:
-    """Send log lines to Prefect for the block of a flow; it tells what its subflows say as well."""
+    """Send log lines to Prefect for the block of a flow; it tells what its subflows say as well.
+
+    All of it has arrived when the block ends: whoever sees the flow run's final state can read how it ended.
+    """
     open_lab_book()
     WHOLE_RUN.whole = flow_run_of_now()
     try:
         yield
     finally:
         WHOLE_RUN.whole = None
+        PAGES.flush()  # of all handlers, for 5 s at most where the server is away
 
 
 def open_lab_book() -> None:

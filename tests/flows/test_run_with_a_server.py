@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect import flow, runtime
+from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import temporary_settings
 from prefect.states import Cancelling
 
 from segcore.errors import CancelledError
 from segcore.store.lock import lock_holder
 from tasks.crashed import mark_crashed_runs, zombies
+from tasks.lab_book import lab_book
 
 from .watching import trained_past, wait_until
 
@@ -55,6 +59,22 @@ def test_cancelled_in_prefect_without_a_worker_it_stops_by_itself(prefect_api: A
     assert flow_run_of(prefect_api, "no-worker").state_name == "Cancelled"
     assert lock_holder(folder) is None
     assert "error: stopped because the run was cancelled" in (prefect_place.home / "no-worker.log").read_text()
+
+
+def test_what_a_flow_logs_has_arrived_before_its_run_is_said_to_have_ended(prefect_api: Any) -> None:
+    lines_of: list[str] = []
+
+    @flow(name="says-one-thing")
+    def says_one_thing() -> None:
+        with lab_book():
+            logging.getLogger("tasks.cards").info("stopped: enough")
+        with prefect_api.client() as client:
+            wanted = LogFilter.model_validate({"flow_run_id": {"any_": [runtime.flow_run.id]}})
+            lines_of.extend(log.message for log in client.read_logs(wanted))
+
+    with prefect_api.settings(), temporary_settings({"logging.to_api.batch_interval": TIMEOUT_S}):
+        says_one_thing()
+    assert lines_of == ["stopped: enough"]
 
 
 def test_a_dead_run_is_marked_crashed_and_a_stalled_one_is_not(prefect_api: Any, prefect_place: Any) -> None:
