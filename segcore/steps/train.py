@@ -102,11 +102,28 @@ def iterations_of(config: RunConfig, round_index: int) -> int:
     return later if round_index > 0 and later is not None else config.train.iterations
 
 
-def schedule_of(config: RunConfig, round_index: int) -> TrainConfig:
-    """Return how the student of a round is trained, its learning rate among it; for its length see iterations_of."""
-    train = config.train
-    lr = train.round_lr if round_index > 0 and train.round_lr is not None else train.lr
-    return train.model_copy(update={"lr": lr, "round_lr": None})
+def schedule_of(spec: TrainSpec) -> TrainConfig:
+    """Return how a student is trained, its learning rate among it; for its length see iterations_of."""
+    train = spec.run.config.train
+    lr = train.round_lr if spec.round_index > 0 and train.round_lr is not None else train.lr
+    schedule = train.model_copy(update={"lr": lr, "round_lr": None})
+    return schedule if spec.pseudo_labels is not None else without_pseudo_labels(schedule)
+
+
+def without_pseudo_labels(train: TrainConfig) -> TrainConfig:
+    """Return a schedule with what shapes pseudo-labelled samples alone as it is by default.
+
+    So a student without any is the same whatever the later rounds do with theirs, and need not be trained again.
+    """
+    plain = TrainConfig(iterations=train.iterations)
+    loss = {name: getattr(plain.loss, name) for name in ("pseudo_weight", "pseudo_ramp", "confidence_weighted")}
+    own = {
+        "pseudo_share": plain.pseudo_share,
+        "gt_only_last": plain.gt_only_last,
+        "loss": train.loss.model_copy(update=loss),
+        "augment": train.augment.model_copy(update={"strong": plain.augment.strong}),
+    }
+    return train.model_copy(update=own)
 
 
 def recipe_of(config: RunConfig) -> StudentConfig:
@@ -126,7 +143,7 @@ def train_step(spec: TrainSpec) -> Step:
     inputs: dict[str, Any] = {
         "model": model_inputs(spec.network),
         "classes": [list(pair) for pair in zip(*class_lists(spec), strict=True)],
-        "train": schedule_of(config, spec.round_index).model_dump(mode="json", exclude=NO_INFLUENCE),
+        "train": schedule_of(spec).model_dump(mode="json", exclude=NO_INFLUENCE),
         "student": recipe_of(config).model_dump(mode="json", exclude={"start", "growing"}),
         "start": None if spec.start is None else spec.start.digest,
         "iterations": iterations_of(config, spec.round_index),
@@ -220,7 +237,7 @@ def train_job(spec: TrainSpec, pseudo: tuple[ImageRecord, ...], resume_dir: Path
     classes = class_map_of(run, spec.index)
     return TrainJob(
         model=model_spec(spec.network, classes),
-        train=schedule_of(config, spec.round_index),
+        train=schedule_of(spec),
         iterations=iterations_of(config, spec.round_index),
         seed=spec.seed,
         ground_truth=samples(run, images_of(run, spec.index, *spec.labelled_roles)),
