@@ -88,6 +88,16 @@ class RunConfig(Section):
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
+    def _gpus_share_pool_images(self) -> RunConfig:
+        consistency, train = self.student.consistency, self.train
+        if consistency is not None and consistency.images_of(train.batch_size) % train.gpus:
+            raise ValueError(
+                "student.consistency.unlabelled_batch must be a multiple of train.gpus, got "
+                f"{consistency.images_of(train.batch_size)} pool images for {train.gpus} GPUs"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _images_can_be_ranked(self) -> RunConfig:
         reason = ranking_problem(self)
         if reason is not None:

@@ -74,11 +74,20 @@ class TrainConfig(Section):
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where fast")
+    gpus: PositiveInt = Field(1, description="GPUs that share each batch, a process each; on a CPU, so many processes")
     checkpoint_every: PositiveInt = Field(500, description="iterations between resume checkpoints")
     keep_checkpoints: PositiveInt = Field(3, description="resume checkpoints kept; at least 2")
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="processes that load samples; None: 2 on a CPU, up to 8 beside a GPU"
     )
+
+    @model_validator(mode="after")
+    def _two_samples_a_gpu(self) -> TrainConfig:
+        if self.gpus > 1 and (self.batch_size % self.gpus or self.batch_size < 2 * self.gpus):
+            raise ValueError(
+                f"batch_size must be a multiple of gpus, two each or more, got {self.batch_size} for {self.gpus} GPUs"
+            )
+        return self
 
     @model_validator(mode="after")
     def _two_checkpoints(self) -> TrainConfig:

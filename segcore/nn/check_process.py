@@ -18,6 +18,7 @@ from typing import Any
 from segcore.errors import SegloopError
 from segcore.nn.devices import be_a_good_neighbour, limit_visible_devices, torch_device
 from segcore.nn.known_warnings import silence_known_warnings
+from segcore.nn.rank_processes import devices_of
 from segcore.process.jobs import CheckJob, ImportJob, parse_check_job
 
 
@@ -34,7 +35,7 @@ def main() -> int:
 
 def check(job: CheckJob) -> list[dict[str, Any]]:
     """Return what was found, one finding for each part of the job."""
-    findings = [finding(lambda: try_device(job.device))]
+    findings = [finding(lambda: try_device(job.device, job.gpus))]
     if findings[0]["severity"] == "error":
         return findings
     findings += [finding(partial(try_model, job, field)) for field in job.models]
@@ -52,10 +53,12 @@ def finding(action: Callable[[], str]) -> dict[str, Any]:
         return {"severity": "error", "message": str(error), "exit_code": error.exit_code}
 
 
-def try_device(device: str) -> str:
+def try_device(device: str, gpus: int) -> str:
     """Return the device in words."""
-    limit_visible_devices(device)
-    return f"device: {torch_device(device)}"
+    first, *others = devices_of(device, gpus)
+    limit_visible_devices(first)
+    shared = f", each batch of a training shared by {gpus} processes" if others else ""
+    return f"device: {torch_device(first)}{shared}"
 
 
 def try_model(job: CheckJob, field: str) -> str:

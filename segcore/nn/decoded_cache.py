@@ -26,10 +26,13 @@ class DecodedCache:
     """Examples by index, each at most longer_px high and wide, as long as they fit into max_bytes together.
 
     folder: on the disk to use, made if need be; None: where temporary files go. max_bytes: None for a share of the
-    free disk. Slots have a fixed place and size; what is not written takes no disk.
+    free disk, which num_sharing trainings at once divide. Slots have a fixed place and size; what is not written takes
+    no disk.
     """
 
-    def __init__(self, num_examples: int, longer_px: int, folder: Path | None, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, num_examples: int, longer_px: int, folder: Path | None, max_bytes: int | None = None, num_sharing: int = 1
+    ) -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self.descriptor, path = tempfile.mkstemp(dir=folder)
@@ -38,7 +41,7 @@ class DecodedCache:
         self.num_examples = num_examples
         self.slot_bytes = HEADER.itemsize + longer_px * longer_px * MOST_LAYERS
         free = shutil.disk_usage(folder or tempfile.gettempdir()).free
-        self.max_bytes = min(MOST_BYTES, int(free * DISK_SHARE)) if max_bytes is None else max_bytes
+        self.max_bytes = min(MOST_BYTES, int(free * DISK_SHARE)) // num_sharing if max_bytes is None else max_bytes
 
     def get(self, index: int) -> Example | None:
         """Return an example, its arrays read-only; None if it is not here."""

@@ -6,7 +6,7 @@ had never stopped, with any number of loading workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -143,13 +143,24 @@ def permutation(num_images: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class PositionSampler:
-    """A torch sampler: the positions from an iteration to the end."""
+    """A torch sampler: the positions from an iteration to the last, those in each batch at the places of share.
 
-    spec: StreamSpec
+    share: None for all of them.
+    """
+
+    batch_size: int
+    num_iterations: int
     start_iteration: int
+    share: Sequence[int] | None = None
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Return the places in a batch that are sampled."""
+        return range(self.batch_size) if self.share is None else self.share
 
     def __iter__(self) -> Iterator[int]:
-        yield from range(self.start_iteration * self.spec.batch_size, self.spec.num_iterations * self.spec.batch_size)
+        for iteration in range(self.start_iteration, self.num_iterations):
+            yield from (iteration * self.batch_size + place for place in self.places)
 
     def __len__(self) -> int:
-        return (self.spec.num_iterations - self.start_iteration) * self.spec.batch_size
+        return (self.num_iterations - self.start_iteration) * len(self.places)

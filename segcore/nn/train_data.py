@@ -26,6 +26,7 @@ from segcore.nn.decoded_cache import DecodedCache
 from segcore.nn.devices import torch_device
 from segcore.nn.loss.batch_weights import weigh
 from segcore.nn.loss.ramp import pseudo_weight
+from segcore.nn.ranks import ALONE, Ranks
 from segcore.nn.sample_source import SampleSource
 from segcore.nn.sample_stream import (
     Position,
@@ -129,7 +130,8 @@ def longest_side(job: TrainJob) -> int:
 
 def cache_of(job: TrainJob, samples: Sequence[Sample]) -> DecodedCache:
     """Return an empty place for decoded samples, on the disk of the resume files."""
-    return DecodedCache(len(samples), longest_side(job), Path(job.resume_dir) if job.resume_dir else None)
+    folder = Path(job.resume_dir) if job.resume_dir else None
+    return DecodedCache(len(samples), longest_side(job), folder, num_sharing=job.train.gpus)
 
 
 def rare_objects(job: TrainJob, ground_truth: SampleSource) -> ObjectBank | None:
@@ -145,13 +147,14 @@ def rare_objects(job: TrainJob, ground_truth: SampleSource) -> ObjectBank | None
     return bank
 
 
-def train_loader(job: TrainJob, start_iteration: int) -> DataLoader[Any]:
-    """Return the loader of a training from an iteration on."""
+def train_loader(job: TrainJob, start_iteration: int, ranks: Ranks = ALONE) -> DataLoader[Any]:
+    """Return the loader of a training from an iteration on, or of one process's share of it."""
     samples = train_set(job)
+    share = ranks.share(samples.spec.batch_size)
     return DataLoader(
         samples,
-        batch_size=samples.spec.batch_size,
-        sampler=PositionSampler(samples.spec, start_iteration),
+        batch_size=len(share),
+        sampler=PositionSampler(samples.spec.batch_size, job.iterations, start_iteration, share),
         collate_fn=pseudo_collate,
         drop_last=True,
         **workers_of(job),

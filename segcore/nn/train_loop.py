@@ -21,6 +21,7 @@ from segcore.errors import StepError
 from segcore.nn.batch_feed import on_device
 from segcore.nn.devices import Precision, autocast
 from segcore.nn.ema import Average
+from segcore.nn.ranks import ALONE, Ranks
 from segcore.nn.resume_files import ResumeFiles
 from segcore.nn.schedule import Schedule
 from segcore.nn.train_step import TrainStep, supervised_step
@@ -49,7 +50,8 @@ class StopSignal:
 class LoopStart:
     """Where a loop begins, and what it does with a batch.
 
-    seed: of the whole training. device: "cpu" or "cuda". frozen: modules that stay in evaluation mode.
+    seed: of the whole training. device: "cpu" or "cuda". frozen: modules that stay in evaluation mode. ranks: who
+    shares the training.
     """
 
     iteration: int
@@ -57,6 +59,7 @@ class LoopStart:
     device: str
     frozen: Sequence[nn.Module]
     step: TrainStep = supervised_step
+    ranks: Ranks = ALONE
 
     def __deepcopy__(self, _memo: object) -> LoopStart:
         """Return itself: mmengine copies a loop's config, and copies of the modules would not be the network's."""
@@ -92,14 +95,16 @@ class SeededTrainLoop(IterBasedTrainLoop):
         self.runner.model.train()
         for module in self.start.frozen:
             module.eval()
-        torch.manual_seed(self.start.seed * 1_000_003 + self._iter)
+        torch.manual_seed(self.start.ranks.seed(self.start.seed * 1_000_003 + self._iter))
         self.run_iter(batch)
 
     def run_iter(self, data_batch: Any) -> None:
         """Take one optimisation step, the hooks around it."""
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
-        outputs = self.start.step(runner.model, runner.optim_wrapper, data_batch)
+        found = self.start.step(runner.model, runner.optim_wrapper, data_batch)
+        outputs = {name: value.detach() for name, value in found.items()}
+        self.start.ranks.mean(list(outputs.values()))
         runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 
@@ -114,9 +119,12 @@ class LoadedRunner(Runner):
 class AutocastOptimWrapper(OptimWrapper):
     """An OptimWrapper whose forward passes run in a given precision, on any device."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, precision: Precision, device: str, max_norm: float) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, precision: Precision, device: str, max_norm: float, ranks: Ranks = ALONE
+    ) -> None:
         super().__init__(optimizer)
         self.max_norm = max_norm
+        self.ranks = ranks
         self.precision = precision
         self.device = device
 
@@ -127,8 +135,9 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients and update; mmengine's own clipping waits for a GPU to tell the norm."""
+        """Average gradients over the processes, clip, update; mmengine's clipping waits for a GPU to tell the norm."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.ranks.mean([parameter.grad for parameter in parameters if parameter.grad is not None])
         nn.utils.clip_grad_norm_(parameters, self.max_norm)
         self.optimizer.step(**kwargs)
 
@@ -173,16 +182,25 @@ class ResumeHook(Hook):
 
     priority = "LOWEST"
 
-    def __init__(self, files: ResumeFiles, every: int, stop: StopSignal, averages: Mapping[str, Average]) -> None:
+    def __init__(
+        self,
+        files: ResumeFiles,
+        every: int,
+        stop: StopSignal,
+        averages: Mapping[str, Average],
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.files = files
         self.every = every
         self.stop = stop
         self.averages = averages
+        self.ranks = ranks
 
     def after_train_iter(self, runner: Runner, batch_idx: int, outputs: dict[str, Any], **_: Any) -> None:
-        """Save when due."""
+        """Save when due, in the leading process; the others stop when it does."""
         iteration = batch_idx + 1
-        if iteration % self.every == 0 or iteration == runner.max_iters or self.stop.raised:
+        stopping = bool(self.ranks.told(self.stop.raised))
+        if self.ranks.leads and (iteration % self.every == 0 or iteration == runner.max_iters or stopping):
             if not bool(torch.isfinite(outputs["loss"])):
                 raise StepError(f"training: the loss is not finite at iteration {iteration}; lower train.lr")
             parts = {
@@ -191,5 +209,5 @@ class ResumeHook(Hook):
                 "averages": {name: average.state_dict() for name, average in self.averages.items()},
             }
             self.files.save(iteration, parts)
-        if self.stop.raised:
+        if stopping:
             runner.train_loop.stop_training = True

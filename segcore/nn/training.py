@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.hooks import Hook
 from mmseg.models import BaseSegmentor
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from segcore.errors import StepError
 from segcore.nn.consistency import require_one_output
 from segcore.nn.devices import resolve_precision, torch_device
 from segcore.nn.earlier import EarlierFiles, EarlierHook
 from segcore.nn.ema import Average, AverageHook
 from segcore.nn.fast_training import fused_adamw, speed_up
+from segcore.nn.rank_processes import Place
+from segcore.nn.ranks import ALONE, joined, leave
 from segcore.nn.resume_files import ResumeFiles, ResumeState
 from segcore.nn.schedule import Schedule
 from segcore.nn.train_data import train_loader
@@ -41,7 +45,7 @@ log = logging.getLogger(__name__)
 
 MAX_GRADIENT_NORM = 5.0
 POSITIONS = ("relative_position_bias_table", "position_embeddings", "pos_embed", "cls_token", "register_tokens")
-WITHOUT_EFFECT = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
+WITHOUT_EFFECT = {"gpus", "workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
 PUBLISHED, EMA_TEACHER = "published", "ema_teacher"  # averages
 NO_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 
@@ -55,38 +59,53 @@ class Training:
         self.precision = resolve_precision(job.train.precision, self.device)
         self.files = ResumeFiles(Path(job.resume_dir), fingerprint(job), job.train.keep_checkpoints)
         self.stop = StopSignal()
+        self.ranks = ALONE
 
-    def seed_initial_weights(self) -> None:
-        """Seed torch for the random part of the initial weights."""
-        torch.manual_seed(self.job.seed)
-
-    def train(self, network: BaseSegmentor, state: ResumeState | None) -> bool:
+    def train(self, network: BaseSegmentor, state: ResumeState | None, place: Place | None) -> bool:
         """Train network in place from a resume state, or from the beginning; return whether it came to the end.
 
-        At the end network holds the weights to publish: the averaged ones where student.ema asks for them.
+        At the end network holds the weights to publish: the averaged ones where student.ema asks for them. place:
+        which of several processes this is, None if it is alone; the leading one listens to signals and writes.
         """
-        self.stop.listen()
+        if place is not None:
+            self.ranks = joined(place.rank, place.count, place.meeting, self.device)
+        if self.ranks.leads:
+            self.stop.listen()
         trainee = self.trainee(network)
         first = 0
         if state is not None:
             trainee.load(state)
             first = int(state["iteration"])
-        progress = Path(self.job.resume_dir) / "progress.jsonl"
-        log = TrainingLog(progress, Path(self.job.out_dir) / "logs", first, self.job.iterations)
+        if self.ranks.told(first) != first:
+            raise StepError(f"process {self.ranks.rank} of this training resumes from {first}, the first one does not")
         if first < self.job.iterations:
-            self.runner(trainee, first, log).train()
-        log.close()
+            self.run(trainee, first)
+        leave()
         if trainee.published is not network:
             network.load_state_dict(trainee.published.state_dict())
         return self.files.newest_iteration() == self.job.iterations
 
+    def run(self, trainee: Trainee, first: int) -> None:
+        """Train from an iteration on."""
+        log = None
+        if self.ranks.leads:
+            progress = Path(self.job.resume_dir) / "progress.jsonl"
+            log = TrainingLog(progress, Path(self.job.out_dir) / "logs", first, self.job.iterations)
+        self.runner(trainee, first, log).train()
+        if log is not None:
+            log.close()
+
     def trainee(self, network: BaseSegmentor) -> Trainee:
         """Return a network on its device with all that is carried from step to step."""
         student = self.job.student
+        self.ranks.with_common_statistics(network)
         frozen = frozen_modules(network, self.job)
         for module in frozen:
             module.requires_grad_(False)
-        log.info("training: %s", speed_up(network.to(self.device), self.device, self.precision))
+        done = speed_up(network.to(self.device), self.device, self.precision)
+        if self.ranks.leads:
+            shared = f", each batch shared by {self.ranks.count} processes" if self.ranks.count > 1 else ""
+            log.info("training: %s%s", done, shared)
         averages = {}
         if student.ema is not None:
             averages[PUBLISHED] = Average(network, student.ema)
@@ -96,25 +115,29 @@ class Training:
         optimizer = fused_adamw(parameter_groups(network, self.job), self.job.train.lr)
         return Trainee(network, optimizer, averages, frozen)
 
-    def runner(self, trainee: Trainee, first: int, log: TrainingLog) -> LoadedRunner:
+    def runner(self, trainee: Trainee, first: int, log: TrainingLog | None) -> LoadedRunner:
         """Return the Runner, its own logging, checkpoints and weight initialisation switched off."""
-        train = self.job.train
+        train, ranks = self.job.train, self.ranks
         schedule = Schedule(self.job.iterations, train.warmup_iterations, train.poly_power)
-        hooks = [
+        hooks: list[Hook] = [
             ScheduleHook(schedule),
-            ProgressHook(log, self.job.log_every),
             AverageHook(trainee.averages),
-            EarlierHook(EarlierFiles(self.job), lambda: trainee.published),
-            ResumeHook(self.files, train.checkpoint_every, self.stop, trainee.averages),
+            ResumeHook(self.files, train.checkpoint_every, self.stop, trainee.averages, ranks),
         ]
+        if log is not None:
+            hooks += [
+                ProgressHook(log, self.job.log_every),
+                EarlierHook(EarlierFiles(self.job), lambda: trainee.published),
+            ]
         loader, step = self.batches_and_step(trainee, first)
-        start = LoopStart(first, self.job.seed, self.device, trainee.frozen, step)
+        start = LoopStart(first, self.job.seed, self.device, trainee.frozen, step, ranks)
+        optimizer = AutocastOptimWrapper(trainee.optimizer, self.precision, self.device, MAX_GRADIENT_NORM, ranks)
         return LoadedRunner(
             model=trainee.network,
-            work_dir=str(self.files.folder / "mmengine"),
+            work_dir=str(self.files.folder / f"mmengine_{ranks.rank}"),
             train_dataloader=loader,
             train_cfg={"type": SeededTrainLoop, "max_iters": self.job.iterations, "start": start},
-            optim_wrapper=AutocastOptimWrapper(trainee.optimizer, self.precision, self.device, MAX_GRADIENT_NORM),
+            optim_wrapper=optimizer,
             default_hooks=dict.fromkeys(NO_HOOKS),
             custom_hooks=hooks,
             default_scope="mmseg",
@@ -125,10 +148,10 @@ class Training:
 
     def batches_and_step(self, trainee: Trainee, first: int) -> tuple[Any, TrainStep]:
         """Return the batches from an iteration on, and what is done with each."""
-        labelled, consistency = train_loader(self.job, first), self.job.student.consistency
+        labelled, consistency = train_loader(self.job, first, self.ranks), self.job.student.consistency
         if consistency is None:
             return labelled, supervised_step
-        both = BothLoaders(labelled, unlabelled_loader(self.job, consistency, first))
+        both = BothLoaders(labelled, unlabelled_loader(self.job, consistency, first, self.ranks))
         return both, ConsistencyStep(trainee.averages[EMA_TEACHER], consistency)
 
 

@@ -20,8 +20,9 @@ from segcore.nn.augment.example import Example
 from segcore.nn.augment.geometry import resized
 from segcore.nn.augment.strong import cutmix_box, strong_colour
 from segcore.nn.decoded_cache import DecodedCache
+from segcore.nn.ranks import ALONE, Ranks
 from segcore.nn.sample_source import SampleSource
-from segcore.nn.sample_stream import drawn
+from segcore.nn.sample_stream import PositionSampler, drawn
 from segcore.nn.train_data import cache_of, longest_side, workers_of
 from segcore.process.jobs import Sample, TrainJob
 from segcore.records import IGNORE_INDEX
@@ -90,16 +91,19 @@ class UnlabelledSet(Dataset[dict[str, torch.Tensor]]):
         return np.array([rows.start, rows.stop, columns.start, columns.stop], np.int64)
 
 
-def unlabelled_loader(job: TrainJob, consistency: ConsistencyConfig, start_iteration: int) -> DataLoader[Any]:
-    """Return the loader of a training's pool images from an iteration on."""
+def unlabelled_loader(
+    job: TrainJob, consistency: ConsistencyConfig, start_iteration: int, ranks: Ranks = ALONE
+) -> DataLoader[Any]:
+    """Return the loader of a training's pool images from an iteration on, or of one process's share of them."""
     train = job.train
     batch_size = consistency.images_of(train.batch_size)
     stream = UnlabelledStream(len(job.unlabelled), batch_size, job.iterations, job.seed)
     source = PoolSource(job.unlabelled, longest_side(job), cache_of(job, job.unlabelled))
+    share = ranks.share(batch_size)
     return DataLoader(
         UnlabelledSet(stream, source, Augmentation(train.size, train.augment), consistency.cutmix),
-        batch_size=batch_size,
-        sampler=range(start_iteration * batch_size, job.iterations * batch_size),
+        batch_size=len(share),
+        sampler=PositionSampler(batch_size, job.iterations, start_iteration, share),
         collate_fn=pseudo_collate,
         drop_last=True,
         **workers_of(job),

@@ -144,7 +144,8 @@ class CheckJob:
     """The models to be tried before a run starts.
 
     models: by the config's field that names them. size: longer image side of training, px. teacher: None without one.
-    loss: what their heads will be asked for. consistency: whether they must be fit for consistency training.
+    loss: what their heads will be asked for. consistency: whether they must be fit for consistency training. gpus: that
+    a training is shared by.
     """
 
     models: dict[str, ModelSpec]
@@ -153,6 +154,7 @@ class CheckJob:
     device: str = "auto"
     loss: LossConfig = field(default_factory=LossConfig)
     consistency: bool = False
+    gpus: int = 1
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import queue
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
-from segcore.errors import CancelledError, StepError
+from segcore.errors import CancelledError
+from segcore.process.gpus import has_several_gpus, num_gpus
 from segcore.process.jobs import PredictImage, PredictJob, Ready
 from segcore.process.labeller import Labeller, LabellerSpec
 from segcore.records import Quarantined
 
-DEVICE_FILES = Path("/dev")
-COUNT_TIMEOUT_S = 120.0
 LOOK_S = 0.2
 
 Devices = Callable[[str], tuple[str, ...]]
@@ -105,24 +101,6 @@ def labelling_devices(device: str) -> tuple[str, ...]:
     """
     count = num_gpus() if device == "auto" and has_several_gpus() else 1
     return (device,) if count < 2 else tuple(f"cuda:{index}" for index in range(count))
-
-
-def has_several_gpus() -> bool:
-    """Return whether there are device files of more than one NVIDIA GPU: a cheap look before torch is asked."""
-    return len([path for path in DEVICE_FILES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]) > 1
-
-
-@lru_cache(maxsize=1)
-def num_gpus() -> int:
-    """Return how many GPUs torch sees, asked in a process of its own, which obeys CUDA_VISIBLE_DEVICES as all do."""
-    command = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COUNT_TIMEOUT_S, check=True)
-        return int(done.stdout.split()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        raise StepError(
-            f"torch could not be asked for the GPUs ({error}); name one by runtime.device, e.g. cuda:0"
-        ) from None
 
 
 labellers = Labellers()

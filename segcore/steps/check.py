@@ -123,8 +123,8 @@ def check_job(config: RunConfig, classes: ClassMap) -> CheckJob:
     if given is not None:
         files = str(given.checkpoint), str(given.config)
         teacher = ImportJob(*files, classes.names, classes.palette, config.train.size, out_dir="")
-    consistency = config.student.consistency is not None
-    return CheckJob(models, config.train.size, teacher, config.runtime.device, config.train.loss, consistency)
+    consistency, train = config.student.consistency is not None, config.train
+    return CheckJob(models, train.size, teacher, config.runtime.device, train.loss, consistency, train.gpus)
 
 
 def ask_child(job: CheckJob) -> Iterator[CheckFinding]:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # 4: what nobody annotated is never pasted
 VERSION = 4
 WEIGHTS, MODEL_CONFIG, LINEAGE = "model.pth", "model_config.py", "lineage.json"
-NO_INFLUENCE = {"workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
+NO_INFLUENCE = {"gpus", "workers", "checkpoint_every", "keep_checkpoints", "iterations", "round_iterations"}
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "train.augment.strong.cutout": ("train.augment.strong.cutout=0.1", LATER_STUDENT),
     "train.augment.strong.cutmix": ("train.augment.strong.cutmix=0.1", LATER_STUDENT),
     "train.precision": ("train.precision=fp32", STUDENT),
+    "train.gpus": ("train.gpus=2", FREE),
     "train.checkpoint_every": ("train.checkpoint_every=3", FREE),
     "train.keep_checkpoints": ("train.keep_checkpoints=5", FREE),
     "train.workers": ("train.workers=1", FREE),

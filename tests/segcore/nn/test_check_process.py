@@ -34,6 +34,14 @@ def test_a_model_that_can_be_built_is_told_by_size():
     assert model["message"].startswith("model: 3.")
 
 
+def test_the_check_tells_who_shares_a_training_and_when_there_are_too_few_gpus():
+    (device, *_) = check(dataclasses.replace(job(), gpus=2))
+    assert device["message"] == "device: cpu, each batch of a training shared by 2 processes"
+    (device,) = check(dataclasses.replace(job(device="cuda"), gpus=2))
+    assert (device["severity"], device["exit_code"]) == ("error", 2)
+    assert "train.gpus is 2, and torch sees 0" in device["message"]
+
+
 def test_every_model_is_tried_and_one_with_several_outputs_is_refused_for_consistency_training():
     pidnet = ModelSpec("pidnet_small", None, None, None, NAMES, PALETTE, tiny=True)
     _, model, grown = check(job(more={"student.growing[0]": pidnet}))

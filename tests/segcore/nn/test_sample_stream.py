@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segcore.errors import DataError
+from segcore.nn.ranks import Ranks
 from segcore.nn.sample_stream import PositionSampler, StreamSpec, position_at, rare_classes
 
 
@@ -67,10 +69,23 @@ def test_another_seed_gives_another_order() -> None:
     assert len(orders) == 4
 
 
+def sampler(start_iteration: int, share: Sequence[int] | None = None) -> PositionSampler:
+    spec = spec_of()
+    return PositionSampler(spec.batch_size, spec.num_iterations, start_iteration, share)
+
+
+def test_processes_that_share_batches_see_each_position_once_and_each_kind_of_sample() -> None:
+    shares = [list(sampler(11, Ranks(rank, 2).share(4))) for rank in range(2)]
+    assert sorted(shares[0] + shares[1]) == list(sampler(11))
+    assert len(sampler(11, Ranks(0, 2).share(4))) == len(shares[0]) == len(shares[1])
+    for share in shares:
+        assert {position_at(spec_of(), position).source for position in share[:2]} == {"ground_truth", "pseudo"}
+
+
 def test_a_resumed_sampler_goes_on_where_the_first_stopped() -> None:
-    whole, rest = list(PositionSampler(spec_of(), 0)), list(PositionSampler(spec_of(), 11))
+    whole, rest = list(sampler(0)), list(sampler(11))
     assert rest == whole[11 * 4 :]
-    assert len(PositionSampler(spec_of(), 11)) == len(rest)
+    assert len(sampler(11)) == len(rest)
 
 
 def test_without_pseudo_labels_the_share_is_zero() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from segcore.config.label_schema import LabelConfig
 from segcore.errors import CancelledError
-from segcore.process import labeller, labellers
+from segcore.process import gpus, labeller, labellers
 from segcore.process.jobs import PredictImage, PredictJob, TeacherFiles
 from segcore.process.labeller import LabellerSpec
 from segcore.process.labellers import Labellers, labelling_devices
@@ -155,13 +155,13 @@ def test_every_gpu_is_used_unless_one_is_named(
 ) -> None:
     for name in files:
         (tmp_path / name).touch()
-    monkeypatch.setattr(labellers, "DEVICE_FILES", tmp_path)
+    monkeypatch.setattr(gpus, "DEVICE_FILES", tmp_path)
     monkeypatch.setattr(labellers, "num_gpus", lambda: 3)
     assert labelling_devices(device) == expected
 
 
 def test_torch_is_asked_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    labellers.num_gpus.cache_clear()
-    assert labellers.num_gpus() == 0
-    labellers.num_gpus.cache_clear()
+    gpus.num_gpus.cache_clear()
+    assert gpus.num_gpus() == 0
+    gpus.num_gpus.cache_clear()
