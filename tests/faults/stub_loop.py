@@ -40,7 +40,7 @@ from segcore.steps import (
 SIDE = 64
 SMALL = (
     "loop.rounds=2", "loop.patience=9", "loop.gate_resamples=100", "label.num_shards=2", "label.flip=true",
-    "roles.min_gate_images=1",
+    "roles.min_gate_images=1", "train.batch_size=4",
 )  # fmt: skip
 CHECKPOINT = "iteration_00000001.pth"
 TASKS: dict[str, Callable[..., Any]] = {
