@@ -16,7 +16,8 @@ from segcore.store.steps import changed_fields
 
 FORMAT = 1
 WITHOUT_EFFECT = (
-    "run_id", "runtime", "train.gpus", "train.workers", "train.checkpoint_every", "train.keep_checkpoints", "loop.require_approval",
+    "run_id", "runtime", "train.gpus", "train.workers", "train.checkpoint_every", "train.keep_checkpoints",
+    "loop.require_approval",
 )  # fmt: skip
 
 
