@@ -78,7 +78,7 @@ class TrainConfig(Section):
     checkpoint_every: PositiveInt = Field(500, description="iterations between resume checkpoints")
     keep_checkpoints: PositiveInt = Field(3, description="resume checkpoints kept; at least 2")
     workers: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="processes that load samples; None: 2 on a CPU, up to 8 beside a GPU"
+        None, description="processes that load samples, for each GPU; None: 2 on a CPU, up to 8 beside a GPU"
     )
 
     @model_validator(mode="after")

@@ -25,12 +25,13 @@ SEEDS_APART = 1 << 40  # more than any seed of an iteration
 class Ranks:
     """Who shares a training. rank: which of them this process is; 0 leads: it alone writes. count: 1 when alone.
 
-    group: carries tensors of the device; None alone, and where the CPU is the device.
+    device: "cpu" or "cuda", of the tensors. words: the group that decisions travel in; None: as tensors do.
     """
 
     rank: int = 0
     count: int = 1
-    group: dist.ProcessGroup | None = None
+    device: str = "cpu"
+    words: dist.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
@@ -42,7 +43,7 @@ class Ranks:
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
-        dist.all_reduce(flat, group=self.group)
+        dist.all_reduce(flat)
         parts = (flat / self.count).split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
@@ -52,7 +53,7 @@ class Ranks:
         if self.count == 1:
             return value
         said = torch.tensor([value], dtype=torch.int64)
-        dist.broadcast(said, src=0)
+        dist.broadcast(said, src=0, group=self.words)
         return int(said)
 
     def share(self, size: int) -> range:
@@ -64,9 +65,12 @@ class Ranks:
         return seed + self.rank * SEEDS_APART
 
     def with_common_statistics(self, network: nn.Module) -> None:
-        """Let batch norm use the statistics of the whole batch. On a CPU, where torch cannot, each has its share's."""
-        if self.group is not None:
-            nn.SyncBatchNorm.convert_sync_batchnorm(network, self.group)
+        """Let batch norm use the statistics of the whole batch. On a CPU, where torch cannot, each has its share's.
+
+        No group is named to the layers: it could not be copied with the network, for averaged weights.
+        """
+        if self.count > 1 and self.device == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
 ALONE = Ranks()
@@ -76,9 +80,11 @@ def joined(rank: int, count: int, meeting: Path, device: str) -> Ranks:
     """Meet the other processes in a file and return this one's place among them. device: "cpu" or "cuda"."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine, whatever its name resolves to
     store = dist.FileStore(str(meeting), count)  # type: ignore[attr-defined]  # public, not in __all__
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=WAIT)
-    group = dist.new_group(backend="nccl", timeout=WAIT) if device == "cuda" else None
-    return Ranks(rank, count, group)
+    gpu = torch.device("cuda", 0) if device == "cuda" else None  # the only one that this process sees
+    backend = "gloo" if gpu is None else "nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=WAIT, device_id=gpu)
+    words = None if gpu is None else dist.new_group(backend="gloo", timeout=WAIT)
+    return Ranks(rank, count, device, words)
 
 
 def leave() -> None:

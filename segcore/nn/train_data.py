@@ -174,11 +174,13 @@ def workers_of(job: TrainJob) -> dict[str, Any]:
 
 
 def num_workers(job: TrainJob) -> int:
-    """Return how many processes load samples: as the job says, or what its device and this machine suggest."""
+    """Return how many processes load samples, for each GPU: as the job says, or what device and machine suggest."""
     if job.train.workers is not None:
         return job.train.workers
-    cores = len(os.sched_getaffinity(0))
-    return WORKERS_ON_CPU if torch_device(job.device) == "cpu" else min(MOST_WORKERS, max(2, cores // 2))
+    if torch_device(job.device) == "cpu":
+        return WORKERS_ON_CPU
+    cores = len(os.sched_getaffinity(0)) // job.train.gpus
+    return min(MOST_WORKERS, max(2, cores // 2))
 
 
 def prepare_worker(_: int) -> None:
