@@ -76,13 +76,13 @@ def others(job_path: Path, devices: Sequence[str], environment: Mapping[str, str
     """Have the other processes of a training run for the block; yield the leading one's place, None if it is alone.
 
     One that fails ends this process too, with its exit status: they can only go on together. environment: what all
-    were started with, GPUs not yet hidden.
+    were started with, GPUs not yet hidden. They meet beside the job file, which goes once the training is published.
     """
     count = len(devices)
     if count == 1:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="segloop-") as folder:
+    with tempfile.TemporaryDirectory(prefix="meeting.", dir=job_path.parent) as folder:
         meeting = Path(folder) / "meeting"
         first, *rest = (Place(rank, count, meeting, device) for rank, device in enumerate(devices))
         watched = [Watched(job_path, place, environment) for place in rest]
