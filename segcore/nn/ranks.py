@@ -2,7 +2,7 @@
 
 torch's DistributedDataParallel does the same beside a network's forward pass. Here a step may call parts of a network,
 several times (segcore/nn/train_step.py), and leave parameters without gradient, so gradients are averaged on their
-own, in one message. Decisions and broadcast texts travel over the CPU, which the GPUs do not wait for.
+own, in one message. Decisions travel over the CPU, which the GPUs do not wait for.
 """
 
 from __future__ import annotations

@@ -114,9 +114,7 @@ def test_stopped_together_and_resumed_with_another_number_of_processes(job: Trai
     long = dataclasses.replace(job, iterations=40)
     process = start_training(on(2, long, tmp_path), tmp_path)
     (other,) = wait_for_child(process)
-    while not list((tmp_path / "resume").glob("iteration_*.pth")):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+    wait_for_checkpoint(process, tmp_path)
     process.send_signal(signal.SIGTERM)
     assert "stopped after saving" in ended(process, 143)
     assert not Path(f"/proc/{other}").exists()
@@ -127,10 +125,16 @@ def test_stopped_together_and_resumed_with_another_number_of_processes(job: Trai
 def test_when_one_is_killed_the_training_ends_as_killed_and_can_be_resumed(job: TrainJob, tmp_path: Path) -> None:
     process = start_training(on(2, dataclasses.replace(job, iterations=10_000), tmp_path), tmp_path)
     (other,) = wait_for_child(process)
-    while not list((tmp_path / "resume").glob("iteration_*.pth")):
-        time.sleep(0.05)
+    wait_for_checkpoint(process, tmp_path)
     os.kill(other, signal.SIGKILL)
     assert "process 1 of this training ended with exit code 137" in ended(process, 137)
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], root: Path) -> None:
+    """Wait until a training has saved a checkpoint; fail with its log if it ends before."""
+    while not list((root / "resume").glob("iteration_*.pth")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
 
 
 def wait_for_child(process: subprocess.Popen[str]) -> list[int]:
