@@ -111,16 +111,15 @@ def schedule_of(spec: TrainSpec) -> TrainConfig:
 
 
 def without_pseudo_labels(train: TrainConfig) -> TrainConfig:
-    """Return a schedule with what shapes pseudo-labelled samples alone as it is by default.
+    """Return a schedule with what draws and augments pseudo-labelled samples alone as it is by default.
 
-    So a student without any is the same whatever the later rounds do with theirs, and need not be trained again.
+    So a student without any is the same whatever the later rounds do with theirs, and need not be trained again. The
+    loss stays as it is: a head that cannot weigh pixels is to be refused before round 0, not after it.
     """
     plain = TrainConfig(iterations=train.iterations)
-    loss = {name: getattr(plain.loss, name) for name in ("pseudo_weight", "pseudo_ramp", "confidence_weighted")}
     own = {
         "pseudo_share": plain.pseudo_share,
         "gt_only_last": plain.gt_only_last,
-        "loss": train.loss.model_copy(update=loss),
         "augment": train.augment.model_copy(update={"strong": plain.augment.strong}),
     }
     return train.model_copy(update=own)
